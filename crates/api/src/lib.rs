@@ -1,0 +1,1 @@
+//! The desk: people and programs come in over HTTP

@@ -1,0 +1,1 @@
+//! The questions: Arrow tables and SQL over the record

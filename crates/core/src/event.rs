@@ -1,0 +1,329 @@
+//! Events: facts in the past tense, each with who did it, for whom and because of what.
+//!
+//! A kind's number and a released `(kind, schema)` type are forever: no field is added, removed,
+//! reordered or retyped. A change is a new schema number and a pure function that lifts the old
+//! one. Bodies are `salt ‖ bincode(About) ‖ bincode(fact)`; golden bytes of every kind are tested.
+
+use crate::id::{CredentialId, OwnerId, RequestId};
+use crate::record::hash::{Digest, Link};
+use crate::time::Time;
+
+mod calls;
+mod credentials;
+mod findings;
+mod grants;
+mod ledger;
+mod policies;
+mod registry;
+mod revocations;
+mod subjects;
+mod tasks;
+
+pub use calls::{Call, CallAuthorized, CallDenied, CallFinished, DenialCode, Effect, Outcome};
+pub use credentials::{CredentialIssued, CredentialRevoked, Role};
+pub use findings::{Detector, FindingRaised, Verdict};
+pub use grants::{
+    GrantDenied, GrantEnded, GrantIssued, GrantRequested, GrantReturned, Issuance, Scope,
+};
+pub use ledger::{Continues, KeyRotated, LedgerCreated, WriterStarted};
+pub use policies::{PoliciesActivated, PolicyPut, PolicyRemoved};
+pub use registry::{KINDS, name_of};
+pub use revocations::{RevocationIssued, Selector, SuspensionLifted};
+pub use subjects::{
+    AgentReinstated, AgentRetired, AgentSettings, AgentSuspended, AgentWritten, Allow,
+    OwnerDisabled, OwnerEnabled, OwnerWritten,
+};
+pub use tasks::{TaskClosed, TaskOpened};
+
+/// Bytes of random salt in front of every body, so that small bodies cannot be guessed.
+pub const SALT_BYTES: usize = 16;
+
+/// Who did something.
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, bincode::Encode, bincode::Decode,
+    serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Actor {
+    /// The ledger itself: its start, its detector, its expiry timer.
+    System,
+    /// The holder of an API key, in that key's role.
+    Credential {
+        /// The key's public name.
+        id: CredentialId,
+        /// Its role at that time.
+        role: Role,
+    },
+}
+
+/// A caller's own id for a command together with the digest of that command, so that the same id
+/// with another command is refused and a retry gets its first answer.
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, bincode::Encode, bincode::Decode,
+    serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+pub struct RequestKey {
+    /// The caller's id.
+    pub id: RequestId,
+    /// BLAKE3 of the command.
+    pub digest: Digest,
+}
+
+/// A W3C trace id, 16 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, bincode::Encode, bincode::Decode)]
+pub struct TraceId(pub [u8; 16]);
+
+impl serde::Serialize for TraceId {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&hex::encode(self.0))
+    }
+}
+
+impl schemars::JsonSchema for TraceId {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "TraceId".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "pattern": "^[0-9a-f]{32}$"})
+    }
+}
+
+/// What every event carries beside its own fields.
+#[derive(
+    Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize,
+    schemars::JsonSchema,
+)]
+pub struct About {
+    /// Who did it.
+    pub actor: Actor,
+    /// The authenticated human for whom it was done, if the request carried one.
+    pub on_behalf_of: Option<OwnerId>,
+    /// Index of the event that led to this one.
+    pub cause: Option<u64>,
+    /// The caller's own id of the command.
+    pub request: Option<RequestKey>,
+    /// W3C trace id.
+    pub trace: Option<TraceId>,
+}
+
+/// One event, not yet placed on a chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Who, for whom, why.
+    pub about: About,
+    /// What happened.
+    pub fact: Fact,
+}
+
+/// Where an event stands on its chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// 0-based position on the ledger.
+    pub index: u64,
+    /// Unix nanoseconds, strictly increasing.
+    pub time: Time,
+    /// Hash of its header.
+    pub link: Link,
+}
+
+/// An event in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// Where it stands.
+    pub place: Place,
+    /// What it says.
+    pub event: Event,
+}
+
+/// Why stored bytes are not an event that this build understands.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// A kind or schema number that this build does not know. A projection stops here.
+    #[error("event kind {kind} schema {schema} is unknown to this version")]
+    Unknown {
+        /// Kind number.
+        kind: u16,
+        /// Schema number.
+        schema: u8,
+    },
+    /// The body does not decode, or bytes are left over.
+    #[error("body of kind {kind} does not decode: {why}")]
+    Body {
+        /// Kind number.
+        kind: u16,
+        /// What was wrong.
+        why: String,
+    },
+}
+
+const CODEC: bincode::config::Configuration<
+    bincode::config::LittleEndian,
+    bincode::config::Varint,
+    bincode::config::Limit<65_535>,
+> = bincode::config::standard().with_limit::<65_535>();
+
+macro_rules! facts {
+    ($($kind:literal $name:literal $variant:ident($type:ty);)+) => {
+        /// What happened: one variant a kind.
+        #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+        #[serde(tag = "kind", content = "data")]
+        pub enum Fact {$(
+            #[doc = concat!("Kind ", $kind, ", `", $name, "`.")]
+            #[serde(rename = $name)]
+            $variant($type),
+        )+}
+
+        impl Fact {
+            /// The kind's number in the registry.
+            #[must_use]
+            pub const fn kind(&self) -> u16 {
+                match self {$(Self::$variant(_) => $kind,)+}
+            }
+
+            /// The kind's name.
+            #[must_use]
+            pub const fn name(&self) -> &'static str {
+                match self {$(Self::$variant(_) => $name,)+}
+            }
+
+            /// The schema number of the kind's type.
+            #[must_use]
+            pub const fn schema(&self) -> u8 {
+                1
+            }
+
+            fn encode_to(&self, out: &mut Vec<u8>) -> Result<(), bincode::error::EncodeError> {
+                match self {$(
+                    Self::$variant(fact) => { bincode::encode_into_std_write(fact, out, CODEC)?; }
+                )+}
+                Ok(())
+            }
+
+            fn decode_from(kind: u16, bytes: &[u8]) -> Option<Result<(Self, usize), bincode::error::DecodeError>> {
+                match kind {
+                    $($kind => Some(
+                        bincode::borrow_decode_from_slice::<$type, _>(bytes, CODEC)
+                            .map(|(fact, used)| (Self::$variant(fact), used)),
+                    ),)+
+                    _ => None,
+                }
+            }
+        }
+
+        #[cfg(test)]
+        pub(crate) const TYPED: &[(u16, &str)] = &[$(($kind, $name)),+];
+    };
+}
+
+facts! {
+    1 "ledger.created" LedgerCreated(LedgerCreated);
+    2 "writer.started" WriterStarted(WriterStarted);
+    3 "key.rotated" KeyRotated(KeyRotated);
+    20 "owner.registered" OwnerRegistered(OwnerWritten);
+    21 "owner.updated" OwnerUpdated(OwnerWritten);
+    22 "owner.disabled" OwnerDisabled(OwnerDisabled);
+    23 "owner.enabled" OwnerEnabled(OwnerEnabled);
+    30 "agent.registered" AgentRegistered(AgentWritten);
+    31 "agent.updated" AgentUpdated(AgentWritten);
+    32 "agent.suspended" AgentSuspended(AgentSuspended);
+    33 "agent.reinstated" AgentReinstated(AgentReinstated);
+    34 "agent.retired" AgentRetired(AgentRetired);
+    50 "policy.put" PolicyPut(PolicyPut);
+    51 "policy.removed" PolicyRemoved(PolicyRemoved);
+    53 "policies.activated" PoliciesActivated(PoliciesActivated);
+    60 "credential.issued" CredentialIssued(CredentialIssued);
+    61 "credential.revoked" CredentialRevoked(CredentialRevoked);
+    70 "task.opened" TaskOpened(TaskOpened);
+    71 "task.closed" TaskClosed(TaskClosed);
+    80 "grant.requested" GrantRequested(GrantRequested);
+    81 "grant.issued" GrantIssued(GrantIssued);
+    82 "grant.denied" GrantDenied(GrantDenied);
+    83 "grant.returned" GrantReturned(GrantReturned);
+    84 "grant.expired" GrantExpired(GrantEnded);
+    85 "grant.exhausted" GrantExhausted(GrantEnded);
+    110 "call.authorized" CallAuthorized(CallAuthorized);
+    111 "call.denied" CallDenied(CallDenied);
+    112 "call.finished" CallFinished(CallFinished);
+    120 "revocation.issued" RevocationIssued(RevocationIssued);
+    121 "suspension.lifted" SuspensionLifted(SuspensionLifted);
+    130 "finding.raised" FindingRaised(FindingRaised);
+}
+
+impl Event {
+    /// Writes the body, salt first, to the end of `out`.
+    ///
+    /// # Errors
+    /// Only when the encoded body exceeds the frame's limit; `decide` keeps bodies below it.
+    pub fn encode_body(
+        &self,
+        salt: [u8; SALT_BYTES],
+        out: &mut Vec<u8>,
+    ) -> Result<(), bincode::error::EncodeError> {
+        let start = out.len();
+        out.extend_from_slice(&salt);
+        bincode::encode_into_std_write(&self.about, out, CODEC)?;
+        self.fact.encode_to(out)?;
+        debug_assert_eq!(
+            Self::decode_body(self.fact.kind(), self.fact.schema(), &out[start..]).as_ref(),
+            Ok(self),
+            "what is written must read back the same"
+        );
+        Ok(())
+    }
+
+    /// Reads a body, which must be used up to its last byte.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the kind is unknown or the bytes are not a body of that kind.
+    pub fn decode_body(kind: u16, schema: u8, body: &[u8]) -> Result<Self, DecodeError> {
+        let bad = |why: String| DecodeError::Body { kind, why };
+        let after_salt = body.get(SALT_BYTES..).ok_or_else(|| bad("no salt".to_owned()))?;
+        if schema != 1 {
+            return Err(DecodeError::Unknown { kind, schema });
+        }
+        let (about, used) = bincode::borrow_decode_from_slice::<About, _>(after_salt, CODEC)
+            .map_err(|e| bad(e.to_string()))?;
+        let rest = &after_salt[used..];
+        let (fact, used) = Fact::decode_from(kind, rest)
+            .ok_or(DecodeError::Unknown { kind, schema })?
+            .map_err(|e| bad(e.to_string()))?;
+        if used != rest.len() {
+            return Err(bad(format!("{} bytes are left over", rest.len() - used)));
+        }
+        Ok(Self { about, fact })
+    }
+}
+
+/// The JSON form of an event in its place, as `schemas/event.schema.json` describes it.
+#[derive(Debug, serde::Serialize, schemars::JsonSchema)]
+#[schemars(title = "Event")]
+pub struct Json<'a> {
+    /// 0-based position on the ledger.
+    pub index: u64,
+    /// Unix nanoseconds.
+    pub time: Time,
+    /// Hash of the event's header: with `index` the public receipt.
+    pub link: Link,
+    /// Schema number of the kind.
+    pub schema: u8,
+    /// Who, for whom, why.
+    pub about: &'a About,
+    /// Kind and data.
+    #[serde(flatten)]
+    pub fact: &'a Fact,
+}
+
+impl Recorded {
+    /// The JSON form.
+    #[must_use]
+    pub fn json(&self) -> Json<'_> {
+        Json {
+            index: self.place.index,
+            time: self.place.time,
+            link: self.place.link,
+            schema: self.event.fact.schema(),
+            about: &self.event.about,
+            fact: &self.event.fact,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Kinds 60–69: API keys.
+
+use std::fmt;
+
+use crate::id::{AgentId, CredentialId, Text};
+use crate::record::hash::Digest;
+use crate::time::Time;
+
+/// What the holder of a credential may do.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, bincode::Encode, bincode::Decode,
+    serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Everything.
+    Admin,
+    /// Runs the system: registers, issues, revokes; no policies, no credentials.
+    Operator,
+    /// Answers approval requests.
+    Approver,
+    /// An enforcement point: asks for decisions about any agent and reports outcomes.
+    Enforcer,
+    /// One agent: asks for itself only.
+    Agent,
+    /// Reads everything, changes nothing.
+    Auditor,
+    /// Hears revocations.
+    Subscriber,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Admin => "admin",
+            Self::Operator => "operator",
+            Self::Approver => "approver",
+            Self::Enforcer => "enforcer",
+            Self::Agent => "agent",
+            Self::Auditor => "auditor",
+            Self::Subscriber => "subscriber",
+        })
+    }
+}
+
+/// An API key was made. The key itself is shown once and never recorded.
+#[derive(
+    Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize,
+    schemars::JsonSchema,
+)]
+pub struct CredentialIssued {
+    /// Its public name.
+    pub credential: CredentialId,
+    /// What its holder may do.
+    pub role: Role,
+    /// The agent it speaks for, when the role is `agent`.
+    pub agent: Option<AgentId>,
+    /// Keyed hash of the key.
+    pub key_hash: Digest,
+    /// When it stops working.
+    pub expires_at: Option<Time>,
+}
+
+/// An API key stopped working.
+#[derive(
+    Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize,
+    schemars::JsonSchema,
+)]
+pub struct CredentialRevoked {
+    /// Its public name.
+    pub credential: CredentialId,
+    /// Why.
+    pub reason: Option<Text>,
+}

@@ -1,0 +1,58 @@
+//! Kinds 1–19: the ledger itself.
+
+use crate::id::Text;
+use crate::record::hash::{Digest, LedgerId, Root};
+
+/// The ledger's first event.
+#[derive(
+    Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize,
+    schemars::JsonSchema,
+)]
+pub struct LedgerCreated {
+    /// Its random id.
+    pub ledger: LedgerId,
+    /// Its name, which is also the name of its stream.
+    pub name: Text,
+    /// Its origin line in checkpoints (C2SP).
+    pub origin: Text,
+    /// Ed25519 public key of the first writer.
+    pub genesis_key: Digest,
+    /// The chapter that this ledger continues.
+    pub continues: Option<Continues>,
+}
+
+/// The end of an earlier ledger that this one carries on.
+#[derive(
+    Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize,
+    schemars::JsonSchema,
+)]
+pub struct Continues {
+    /// Id of the earlier ledger.
+    pub ledger: LedgerId,
+    /// How many events it had.
+    pub size: u64,
+    /// Its tree's root at that size.
+    pub root: Root,
+    /// The link of its last event.
+    pub link: Digest,
+}
+
+/// A writer took up the ledger.
+#[derive(
+    Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize,
+    schemars::JsonSchema,
+)]
+pub struct WriterStarted {
+    /// Its epoch, one more than the writer before.
+    pub epoch: u64,
+}
+
+/// A further key may sign entries, from the next entry on.
+#[derive(
+    Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize,
+    schemars::JsonSchema,
+)]
+pub struct KeyRotated {
+    /// Ed25519 public key.
+    pub key: Digest,
+}

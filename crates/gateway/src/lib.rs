@@ -1,0 +1,1 @@
+//! The gate: agents' calls to tools

@@ -1,0 +1,1 @@
+//! The record: appends to one chain, follows it, snapshots
