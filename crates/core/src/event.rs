@@ -40,8 +40,17 @@ pub const SALT_BYTES: usize = 16;
 
 /// Who did something.
 #[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, bincode::Encode, bincode::Decode,
-    serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Actor {
@@ -59,8 +68,17 @@ pub enum Actor {
 /// A caller's own id for a command together with the digest of that command, so that the same id
 /// with another command is refused and a retry gets its first answer.
 #[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, bincode::Encode, bincode::Decode,
-    serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
 )]
 pub struct RequestKey {
     /// The caller's id.
@@ -90,7 +108,13 @@ impl schemars::JsonSchema for TraceId {
 
 /// What every event carries beside its own fields.
 #[derive(
-    Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize,
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
     schemars::JsonSchema,
 )]
 pub struct About {

@@ -247,10 +247,11 @@ impl Resource {
     /// Every prefix of this resource by whole segments, itself first, the shortest last.
     pub fn prefixes(&self) -> impl Iterator<Item = Self> + '_ {
         let text = self.as_str();
-        let shorter = text.char_indices().rev().filter(|(_, c)| *c == '/').flat_map(move |(at, _)| {
-            // A prefix may be written with its last slash or without it: both cover this resource.
-            [at + 1, at].into_iter().filter(move |end| *end < text.len() && *end > 0)
-        });
+        let shorter =
+            text.char_indices().rev().filter(|(_, c)| *c == '/').flat_map(move |(at, _)| {
+                // A prefix may be written with its last slash or without it: both cover this resource.
+                [at + 1, at].into_iter().filter(move |end| *end < text.len() && *end > 0)
+            });
         std::iter::once(text.len()).chain(shorter).map(|end| Self(SmolStr::new(&self.0[..end])))
     }
 }
@@ -273,7 +274,8 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
     if rest.is_empty() {
         return deep || !text.contains(&b'/');
     }
-    let reach = if deep { text.len() } else { text.iter().position(|b| *b == b'/').unwrap_or(text.len()) };
+    let reach =
+        if deep { text.len() } else { text.iter().position(|b| *b == b'/').unwrap_or(text.len()) };
     (0..=reach).any(|skip| glob(rest, &text[skip..]))
 }
 
@@ -376,14 +378,17 @@ mod tests {
 
     #[test]
     fn names_refuse_spaces_wildcards_quotes_and_controls() {
-        for bad in ["", "a b", "a*", "a>", "a\"b", "a\\", "a\n", "a\u{202e}b", "é", &"x".repeat(257)] {
+        for bad in
+            ["", "a b", "a*", "a>", "a\"b", "a\\", "a\n", "a\u{202e}b", "é", &"x".repeat(257)]
+        {
             assert!(AgentId::new(bad).is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn a_resource_lies_within_a_prefix_by_whole_segments_only() {
-        let within = |a: &str, b: &str| Resource::new(a).unwrap().is_within(&Resource::new(b).unwrap());
+        let within =
+            |a: &str, b: &str| Resource::new(a).unwrap().is_within(&Resource::new(b).unwrap());
         assert!(within("crm://case/1234", "crm://case"));
         assert!(within("crm://case/1234", "crm://case/"));
         assert!(within("crm://case", "crm://case"));
@@ -392,20 +397,29 @@ mod tests {
         for prefix in Resource::new("crm://case/1/2").unwrap().prefixes() {
             assert!(within("crm://case/1/2", prefix.as_str()), "{prefix}");
         }
-        let all: Vec<_> = Resource::new("a://b/c").unwrap().prefixes().map(|p| p.to_string()).collect();
+        let all: Vec<_> =
+            Resource::new("a://b/c").unwrap().prefixes().map(|p| p.to_string()).collect();
         assert_eq!(all, ["a://b/c", "a://b/", "a://b", "a://", "a:/", "a:/", "a:"]);
     }
 
     #[test]
     fn a_resource_cannot_climb() {
-        for bad in ["file:///srv/../etc", "file:///srv/./x", "a://b/%2e%2E/c", "a://b/..", "a*", "a\\..\\b"] {
+        for bad in [
+            "file:///srv/../etc",
+            "file:///srv/./x",
+            "a://b/%2e%2E/c",
+            "a://b/..",
+            "a*",
+            "a\\..\\b",
+        ] {
             assert!(Resource::new(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn a_glob_stays_within_its_segment_unless_doubled() {
-        let names = |p: &str, a: &str| ActionPattern::new(p).unwrap().matches(&Action::new(a).unwrap());
+        let names =
+            |p: &str, a: &str| ActionPattern::new(p).unwrap().matches(&Action::new(a).unwrap());
         assert!(names("crm/*", "crm/read_case"));
         assert!(names("*/read_*", "crm/read_case"));
         assert!(names("s3:Get*", "s3:GetObject"));
@@ -419,7 +433,15 @@ mod tests {
     #[test]
     fn numbers_have_one_spelling() {
         assert_eq!("grant_42".parse(), Ok(GrantId(42)));
-        for bad in ["42", "grant_", "grant_042", "grant_+1", "grant_-1", "task_42", "grant_99999999999999999999"] {
+        for bad in [
+            "42",
+            "grant_",
+            "grant_042",
+            "grant_+1",
+            "grant_-1",
+            "task_42",
+            "grant_99999999999999999999",
+        ] {
             assert!(bad.parse::<GrantId>().is_err(), "{bad}");
         }
     }

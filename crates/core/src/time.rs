@@ -5,8 +5,19 @@ use std::str::FromStr;
 
 /// A moment: Unix nanoseconds. Event times strictly increase.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, bincode::Encode, bincode::Decode,
-    serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
 )]
 #[serde(transparent)]
 pub struct Time(pub u64);
@@ -98,11 +109,13 @@ impl FromStr for Span {
         while !rest.is_empty() {
             let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
             let (number, tail) = rest.split_at(digits);
-            let letters = tail.len() - tail.trim_start_matches(|c: char| c.is_ascii_alphabetic()).len();
+            let letters =
+                tail.len() - tail.trim_start_matches(|c: char| c.is_ascii_alphabetic()).len();
             let (unit, tail) = tail.split_at(letters);
             let number: u64 = number.parse().map_err(|_| refused())?;
             let (_, ms) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(refused)?;
-            total = number.checked_mul(*ms).and_then(|n| total.checked_add(n)).ok_or_else(refused)?;
+            total =
+                number.checked_mul(*ms).and_then(|n| total.checked_add(n)).ok_or_else(refused)?;
             rest = tail;
         }
         if text.is_empty() { Err(refused()) } else { Ok(Self(total)) }
@@ -145,7 +158,9 @@ mod tests {
 
     #[test]
     fn spans_refuse_what_has_no_unit_or_no_end() {
-        for bad in ["", "5", "m", "-5m", "5 m", "5y", "1.5h", "99999999999999999999d", "9999999999999999d"] {
+        for bad in
+            ["", "5", "m", "-5m", "5 m", "5y", "1.5h", "99999999999999999999d", "9999999999999999d"]
+        {
             assert!(bad.parse::<Span>().is_err(), "{bad}");
         }
     }

@@ -1,11 +1,17 @@
 //! Kinds 1–19: the ledger itself.
 
 use crate::id::Text;
-use crate::record::hash::{Digest, LedgerId, Root};
+use crate::record::hash::{LedgerId, Link, PublicKey, Root};
 
 /// The ledger's first event.
 #[derive(
-    Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize,
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
     schemars::JsonSchema,
 )]
 pub struct LedgerCreated {
@@ -16,14 +22,20 @@ pub struct LedgerCreated {
     /// Its origin line in checkpoints (C2SP).
     pub origin: Text,
     /// Ed25519 public key of the first writer.
-    pub genesis_key: Digest,
+    pub genesis_key: PublicKey,
     /// The chapter that this ledger continues.
     pub continues: Option<Continues>,
 }
 
 /// The end of an earlier ledger that this one carries on.
 #[derive(
-    Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize,
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
     schemars::JsonSchema,
 )]
 pub struct Continues {
@@ -34,12 +46,18 @@ pub struct Continues {
     /// Its tree's root at that size.
     pub root: Root,
     /// The link of its last event.
-    pub link: Digest,
+    pub link: Link,
 }
 
 /// A writer took up the ledger.
 #[derive(
-    Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize,
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
     schemars::JsonSchema,
 )]
 pub struct WriterStarted {
@@ -49,10 +67,16 @@ pub struct WriterStarted {
 
 /// A further key may sign entries, from the next entry on.
 #[derive(
-    Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize,
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
     schemars::JsonSchema,
 )]
 pub struct KeyRotated {
     /// Ed25519 public key.
-    pub key: Digest,
+    pub key: PublicKey,
 }

@@ -5,7 +5,13 @@ use crate::record::hash::Digest;
 
 /// A policy was written to the stage. It decides nothing until a set is activated.
 #[derive(
-    Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize,
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
     schemars::JsonSchema,
 )]
 pub struct PolicyPut {
@@ -19,7 +25,13 @@ pub struct PolicyPut {
 
 /// A policy was taken off the stage.
 #[derive(
-    Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize,
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
     schemars::JsonSchema,
 )]
 pub struct PolicyRemoved {
@@ -32,7 +44,13 @@ pub struct PolicyRemoved {
 /// The event names the set by its hash over the ordered ids and texts and not by a list: ten
 /// thousand ids and hashes would not fit a frame, and the stage at this index is known exactly.
 #[derive(
-    Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize,
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
     schemars::JsonSchema,
 )]
 pub struct PoliciesActivated {

@@ -6,8 +6,17 @@ use crate::id::{AgentId, GrantId, OwnerId, Resource, TaskId, Text, ToolId};
 
 /// What a revocation covers. One event, however many grants it ends.
 #[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, bincode::Encode, bincode::Decode,
-    serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Selector {
@@ -73,7 +82,13 @@ impl fmt::Display for Selector {
 
 /// Every grant that the selector matches and that was issued before this event has ended.
 #[derive(
-    Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize,
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
     schemars::JsonSchema,
 )]
 pub struct RevocationIssued {
@@ -89,7 +104,13 @@ pub struct RevocationIssued {
 
 /// What the selector names may be granted anew; old grants stay ended.
 #[derive(
-    Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize,
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
     schemars::JsonSchema,
 )]
 pub struct SuspensionLifted {

@@ -5,7 +5,13 @@ use crate::record::hash::Digest;
 
 /// An agent was asked to do something. The task's id is this event's index.
 #[derive(
-    Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize,
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
     schemars::JsonSchema,
 )]
 pub struct TaskOpened {
@@ -23,7 +29,13 @@ pub struct TaskOpened {
 
 /// A task is done; nothing more happens under it.
 #[derive(
-    Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize,
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
     schemars::JsonSchema,
 )]
 pub struct TaskClosed {

@@ -1,0 +1,454 @@
+//! Commands: what anyone may ask of the ledger, in the imperative. One door for all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::event::{
+    Actor, AgentSettings, DenialCode, Effect, Outcome, RequestKey, Role, Scope, Selector, TraceId,
+};
+use crate::id::{
+    Action, AgentId, CallId, CredentialId, GrantId, GrantRequestId, GroupId, OwnerId, PolicyId,
+    Resource, SessionId, TaskId, Text, ToolId,
+};
+
+use crate::record::hash::{Digest, LedgerId, Link, PublicKey};
+use crate::state::Verdicts;
+use crate::time::{Span, Time};
+
+/// A command with who submits it.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// Who asks.
+    pub actor: Actor,
+    /// The caller's own id with the digest of what was sent, which makes a retry safe.
+    pub request: Option<RequestKey>,
+    /// W3C trace id.
+    pub trace: Option<TraceId>,
+    /// What is asked.
+    pub command: Command,
+}
+
+/// What may be asked.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Begin a ledger. Its first command, by the system only.
+    CreateLedger(CreateLedger),
+    /// Take up the ledger as its writer. By the system only.
+    StartWriter {
+        /// The epoch, one more than the writer before.
+        epoch: u64,
+    },
+    /// Register an owner.
+    RegisterOwner(WriteOwner),
+    /// Replace an owner's record.
+    UpdateOwner(WriteOwner),
+    /// End everything under an owner.
+    DisableOwner {
+        /// Who.
+        owner: OwnerId,
+        /// Why.
+        reason: Option<Text>,
+    },
+    /// Let a disabled owner act again.
+    EnableOwner {
+        /// Who.
+        owner: OwnerId,
+    },
+    /// Register an agent under an owner.
+    RegisterAgent(WriteAgent),
+    /// Replace an agent's settings; its owner stays.
+    UpdateAgent(WriteAgent),
+    /// Stop an agent until it is reinstated.
+    SuspendAgent {
+        /// Who.
+        agent: AgentId,
+        /// Why.
+        reason: Option<Text>,
+    },
+    /// Let a suspended agent act again.
+    ReinstateAgent {
+        /// Who.
+        agent: AgentId,
+        /// Why.
+        reason: Option<Text>,
+    },
+    /// End an agent's life.
+    RetireAgent {
+        /// Who.
+        agent: AgentId,
+        /// Why.
+        reason: Option<Text>,
+    },
+    /// Record a new API key.
+    IssueCredential(IssueCredential),
+    /// End an API key.
+    RevokeCredential {
+        /// Its public name.
+        credential: CredentialId,
+        /// Why.
+        reason: Option<Text>,
+    },
+    /// Open a task; the ledger gives its id.
+    OpenTask(OpenTask),
+    /// Close a task.
+    CloseTask {
+        /// Which.
+        task: TaskId,
+        /// Why.
+        reason: Option<Text>,
+    },
+    /// Put a policy on the stage.
+    PutPolicy {
+        /// Its name.
+        policy: PolicyId,
+        /// Its Cedar text.
+        text: String,
+        /// Why.
+        reason: Option<Text>,
+    },
+    /// Take a policy off the stage.
+    RemovePolicy {
+        /// Its name.
+        policy: PolicyId,
+    },
+    /// Make the stage take effect.
+    ActivatePolicies,
+    /// Ask for a grant.
+    RequestGrant(RequestGrant),
+    /// Issue a grant as an operator.
+    IssueGrant(IssueGrant),
+    /// Turn a request down.
+    DenyGrant {
+        /// Which request.
+        request: GrantRequestId,
+        /// Why.
+        reason: Option<Text>,
+    },
+    /// Hand a grant back early.
+    ReturnGrant {
+        /// Which.
+        grant: GrantId,
+    },
+    /// Decide one call.
+    Authorize(Box<Authorize>),
+    /// Report how an authorized call ended.
+    Finish(Finish),
+    /// Take back.
+    Revoke(Revoke),
+    /// Lift a suspension that a revocation left.
+    Lift {
+        /// What is free again.
+        selector: Selector,
+        /// Why.
+        reason: Option<Text>,
+    },
+    /// Record grants that have run out. By the system only.
+    Expire,
+}
+
+/// Fields of [`Command::CreateLedger`].
+#[derive(Debug, Clone)]
+pub struct CreateLedger {
+    /// Random id.
+    pub ledger: LedgerId,
+    /// Name, also the stream's.
+    pub name: Text,
+    /// Origin line of its checkpoints.
+    pub origin: Text,
+    /// Ed25519 public key of the first writer.
+    pub genesis_key: PublicKey,
+}
+
+/// Fields of [`Command::RegisterOwner`] and [`Command::UpdateOwner`].
+#[derive(Debug, Clone, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WriteOwner {
+    /// Who.
+    pub owner: OwnerId,
+    /// Groups the owner belongs to.
+    #[serde(default)]
+    pub groups: BTreeSet<GroupId>,
+}
+
+/// Fields of [`Command::RegisterAgent`] and [`Command::UpdateAgent`].
+#[derive(Debug, Clone)]
+pub struct WriteAgent {
+    /// Who.
+    pub agent: AgentId,
+    /// The human it acts for.
+    pub owner: OwnerId,
+    /// The rest.
+    pub settings: AgentSettings,
+}
+
+/// Fields of [`Command::IssueCredential`].
+#[derive(Debug, Clone)]
+pub struct IssueCredential {
+    /// Its public name.
+    pub credential: CredentialId,
+    /// What its holder may do.
+    pub role: Role,
+    /// The agent it speaks for; required for role `agent`, refused otherwise.
+    pub agent: Option<AgentId>,
+    /// Keyed hash of the key.
+    pub key_hash: Digest,
+    /// When it stops working.
+    pub expires_at: Option<Time>,
+}
+
+/// Fields of [`Command::OpenTask`].
+#[derive(Debug, Clone)]
+pub struct OpenTask {
+    /// Who is asked.
+    pub agent: AgentId,
+    /// What sort of task.
+    pub sort: Option<Text>,
+    /// Digest of the statement.
+    pub statement: Option<Digest>,
+    /// Resources the statement names.
+    pub targets: Vec<Text>,
+}
+
+/// Fields of [`Command::RequestGrant`].
+#[derive(Debug, Clone, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RequestGrant {
+    /// Who is to hold it.
+    pub agent: AgentId,
+    /// For which task.
+    #[serde(default)]
+    pub task: Option<TaskId>,
+    /// To do what.
+    pub action: Action,
+    /// To what.
+    pub scope: Scope,
+    /// For how long.
+    #[serde(default)]
+    pub ttl: Option<Span>,
+    /// How often.
+    #[serde(default)]
+    pub max_uses: Option<u32>,
+    /// Why.
+    #[serde(default)]
+    pub justification: Option<Text>,
+}
+
+/// Fields of [`Command::IssueGrant`].
+#[derive(Debug, Clone)]
+pub struct IssueGrant {
+    /// What is granted.
+    pub terms: RequestGrant,
+    /// From when; from now if not given.
+    pub not_before: Option<Time>,
+    /// The request it answers.
+    pub request: Option<GrantRequestId>,
+}
+
+/// Who wants to act.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// A registered agent.
+    Agent(AgentId),
+    /// An owner in person.
+    Person(OwnerId),
+}
+
+/// Fields of [`Command::Authorize`].
+#[derive(Debug, Clone)]
+pub struct Authorize {
+    /// Who wants to act.
+    pub subject: Subject,
+    /// The authenticated human, if the request carries one.
+    pub on_behalf_of: Option<OwnerId>,
+    /// Under which task.
+    pub task: Option<TaskId>,
+    /// In which session of the enforcement point.
+    pub session: Option<SessionId>,
+    /// Through which tool.
+    pub tool: Option<ToolId>,
+    /// Hash of the tool's definition as the enforcement point sees it.
+    pub tool_hash: Option<Digest>,
+    /// To do what.
+    pub action: Action,
+    /// To what.
+    pub resource: Resource,
+    /// What it does to the world.
+    pub effect: Effect,
+    /// Keyed commitment to the canonical arguments.
+    pub arguments: Option<Digest>,
+    /// Arguments fit to be recorded.
+    pub disclosed: BTreeMap<Text, Text>,
+    /// Why, in the caller's words.
+    pub justification: Option<Text>,
+    /// Whether the enforcement point will report an outcome.
+    pub finishes: bool,
+    /// What policy says, evaluated before the loop on the view of a known version.
+    pub verdicts: Option<Verdicts>,
+}
+
+/// Fields of [`Command::Finish`].
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Finish {
+    /// Which call.
+    pub call: CallId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// From forwarding to the answer, in microseconds.
+    #[serde(default)]
+    pub latency_us: u64,
+    /// Bytes sent to the tool.
+    #[serde(default)]
+    pub bytes_in: u64,
+    /// Bytes the tool answered.
+    #[serde(default)]
+    pub bytes_out: u64,
+    /// Digest of the answer.
+    #[serde(default)]
+    pub result: Option<Digest>,
+}
+
+/// Fields of [`Command::Revoke`].
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Revoke {
+    /// What is taken back.
+    pub selector: Selector,
+    /// End the grants but leave what is named free to be granted anew.
+    #[serde(default)]
+    pub grants_only: bool,
+    /// A word for programs; `operator` if not given.
+    #[serde(default)]
+    pub reason_code: Option<Text>,
+    /// Words for people.
+    #[serde(default)]
+    pub reason: Option<Text>,
+}
+
+/// What came of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It was done and is recorded.
+    Done(Done),
+    /// It was a call and has been decided.
+    Decided(Decision),
+    /// It was not done. Nothing is recorded.
+    Refused(Refusal),
+}
+
+/// What was recorded for an administrative command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// Kind number of the event that answers the command.
+    pub kind: u16,
+    /// Its index, which is the number of what it created.
+    pub index: u64,
+    /// Index of a grant that was issued in the same step as its request.
+    pub grant: Option<GrantId>,
+    /// Set when this repeats the answer to an earlier submission of the same id.
+    pub repeats: Option<Link>,
+}
+
+/// A call's decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Index of the call's event.
+    pub call: CallId,
+    /// Allowed, or why not.
+    pub result: Result<Allowed, Denied>,
+    /// Set when this repeats the answer to an earlier submission of the same id.
+    pub repeats: Option<Link>,
+}
+
+/// An allowed call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowed {
+    /// The grant that was used.
+    pub grant: GrantId,
+    /// Until when it lives.
+    pub expires_at: Time,
+    /// Uses left after this one.
+    pub uses_left: u32,
+}
+
+/// A denied call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denied {
+    /// From the closed list.
+    pub code: DenialCode,
+    /// Words for people; nothing of policy.
+    pub message: String,
+}
+
+/// Why a command was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// From a closed list.
+    pub code: RefusalCode,
+    /// Words for people.
+    pub message: String,
+}
+
+/// Why a command was not done: a closed list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalCode {
+    /// The actor's role does not allow it.
+    NotPermitted,
+    /// The actor's credential is unknown, revoked or expired.
+    CredentialInvalid,
+    /// What is named is not known.
+    NotFound,
+    /// It exists already.
+    AlreadyExists,
+    /// It is not in the state that the command needs.
+    WrongState,
+    /// A field is out of its range.
+    OutOfRange,
+    /// The policy does not validate.
+    PolicyInvalid,
+    /// A limit of the ledger is reached.
+    LimitReached,
+    /// The caller's id was used for another command.
+    IdReused,
+    /// It cannot be recorded now.
+    Unavailable,
+    /// Too many commands wait.
+    Overloaded,
+    /// The clock cannot be trusted.
+    ClockUnsure,
+}
+
+impl RefusalCode {
+    /// The code as it stands on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotPermitted => "not_permitted",
+            Self::CredentialInvalid => "credential_invalid",
+            Self::NotFound => "not_found",
+            Self::AlreadyExists => "already_exists",
+            Self::WrongState => "wrong_state",
+            Self::OutOfRange => "out_of_range",
+            Self::PolicyInvalid => "policy_invalid",
+            Self::LimitReached => "limit_reached",
+            Self::IdReused => "id_reused",
+            Self::Unavailable => "unavailable",
+            Self::Overloaded => "overloaded",
+            Self::ClockUnsure => "clock_unsure",
+        }
+    }
+}
+
+impl fmt::Display for RefusalCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Refusal {
+    /// A refusal with its words.
+    pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}

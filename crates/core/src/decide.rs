@@ -1,0 +1,288 @@
+//! From a command to events: plain functions of the state, the command and the time. Nothing here
+//! can fail; what is not to be done comes back as a refusal or a denial.
+
+use crate::command::{Answer, Command, Done, Refusal, RefusalCode, Submission};
+use crate::event::{About, Actor, Event, Fact, Role};
+use crate::id::GrantId;
+use crate::state::{Credential, State};
+use crate::time::{Span, Time};
+
+mod call;
+mod grant;
+mod policy;
+mod registry;
+mod revoke;
+mod task;
+
+pub use call::{JIT_TTL, JIT_USES};
+pub use grant::{TTL_MAX, USES_MAX};
+pub use task::TARGETS_MAX;
+
+/// How long an allowed call may be repeated to a caller that did not hear the answer.
+pub const ALLOW_REPEATED: Span = Span::minutes(1);
+/// How many `grant.expired` one [`Command::Expire`] records: they are low priority, and everything
+/// that asks about expiry compares times.
+pub const EXPIRED_EACH: usize = 256;
+
+/// What came of a command: events to record, in this order, and the answer to give once they are
+/// durable. Without events there is nothing to wait for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// To be recorded; event `i` gets index `state.next_index() + i` and time `now + i` ns.
+    pub events: Vec<Event>,
+    /// To be given when they are durable.
+    pub answer: Answer,
+}
+
+/// Decides one command at `now`, which must be later than the last event.
+#[must_use]
+pub fn decide(state: &State, submission: &Submission, now: Time) -> Decided {
+    debug_assert!(state.last_time().is_none_or(|last| now > last), "time strictly increases");
+    let mut draft = Draft { state, submission, now, events: Vec::new() };
+    let answer = match permitted(state, submission, now) {
+        Err(refusal) => Answer::Refused(refusal),
+        Ok(()) => match repeated(state, submission, now) {
+            Some(answer) => answer,
+            None => answer(&mut draft),
+        },
+    };
+    debug_assert!(
+        !matches!(answer, Answer::Refused(_)) || draft.events.is_empty(),
+        "a refusal records nothing"
+    );
+    Decided { events: draft.events, answer }
+}
+
+/// Events being drafted for one command.
+struct Draft<'a> {
+    state: &'a State,
+    submission: &'a Submission,
+    now: Time,
+    events: Vec<Event>,
+}
+
+impl Draft<'_> {
+    /// Index that the next event will have.
+    fn next_index(&self) -> u64 {
+        self.state.next_index() + self.events.len() as u64
+    }
+
+    /// Time that the next event will have.
+    fn next_time(&self) -> Time {
+        Time(self.now.0 + self.events.len() as u64)
+    }
+
+    /// Records something that the submitter did.
+    fn record(&mut self, fact: Fact) -> u64 {
+        let about = self.about(None);
+        self.push(about, fact)
+    }
+
+    /// Records something that the submitter did because of an earlier event.
+    fn record_because(&mut self, cause: u64, fact: Fact) -> u64 {
+        let about = self.about(Some(cause));
+        self.push(about, fact)
+    }
+
+    /// Records something that the ledger itself did.
+    fn record_by_system(&mut self, cause: Option<u64>, fact: Fact) -> u64 {
+        let about = About {
+            actor: Actor::System,
+            on_behalf_of: None,
+            cause,
+            request: None,
+            trace: self.submission.trace,
+        };
+        self.push(about, fact)
+    }
+
+    fn about(&self, cause: Option<u64>) -> About {
+        let on_behalf_of = match &self.submission.command {
+            Command::Authorize(call) => call.on_behalf_of.clone(),
+            _ => None,
+        };
+        About {
+            actor: self.submission.actor.clone(),
+            on_behalf_of,
+            cause,
+            request: self.submission.request.clone(),
+            trace: self.submission.trace,
+        }
+    }
+
+    fn push(&mut self, about: About, fact: Fact) -> u64 {
+        let index = self.next_index();
+        self.events.push(Event { about, fact });
+        index
+    }
+
+    /// Records one event and answers with it.
+    fn done(&mut self, fact: Fact) -> Answer {
+        let kind = fact.kind();
+        let index = self.record(fact);
+        Answer::Done(Done { kind, index, grant: None, repeats: None })
+    }
+}
+
+fn refuse(code: RefusalCode, message: impl Into<String>) -> Answer {
+    Answer::Refused(Refusal::new(code, message))
+}
+
+fn answer(draft: &mut Draft<'_>) -> Answer {
+    let submission = draft.submission;
+    match &submission.command {
+        Command::CreateLedger(create) => registry::create_ledger(draft, create),
+        Command::StartWriter { epoch } => registry::start_writer(draft, *epoch),
+        Command::RegisterOwner(owner) => registry::register_owner(draft, owner),
+        Command::UpdateOwner(owner) => registry::update_owner(draft, owner),
+        Command::DisableOwner { owner, reason } => registry::disable_owner(draft, owner, reason),
+        Command::EnableOwner { owner } => registry::enable_owner(draft, owner),
+        Command::RegisterAgent(agent) => registry::register_agent(draft, agent),
+        Command::UpdateAgent(agent) => registry::update_agent(draft, agent),
+        Command::SuspendAgent { agent, reason } => registry::suspend_agent(draft, agent, reason),
+        Command::ReinstateAgent { agent, reason } => {
+            registry::reinstate_agent(draft, agent, reason)
+        }
+        Command::RetireAgent { agent, reason } => registry::retire_agent(draft, agent, reason),
+        Command::IssueCredential(issue) => registry::issue_credential(draft, issue),
+        Command::RevokeCredential { credential, reason } => {
+            registry::revoke_credential(draft, credential, reason)
+        }
+        Command::OpenTask(open) => task::open(draft, open),
+        Command::CloseTask { task, reason } => task::close(draft, *task, reason),
+        Command::PutPolicy { policy, text, reason } => policy::put(draft, policy, text, reason),
+        Command::RemovePolicy { policy } => policy::remove(draft, policy),
+        Command::ActivatePolicies => policy::activate(draft),
+        Command::RequestGrant(terms) => grant::request(draft, terms),
+        Command::IssueGrant(issue) => grant::issue(draft, issue),
+        Command::DenyGrant { request, reason } => grant::deny(draft, *request, reason),
+        Command::ReturnGrant { grant } => grant::give_back(draft, *grant),
+        Command::Authorize(call) => call::authorize(draft, call),
+        Command::Finish(finish) => call::finish(draft, finish),
+        Command::Revoke(revoke) => revoke::revoke(draft, revoke),
+        Command::Lift { selector, reason } => revoke::lift(draft, selector, reason),
+        Command::Expire => grant::expire(draft),
+    }
+}
+
+/// Whether the actor may submit this command at all. Roles only narrow here: what an agent's own
+/// credential may submit never creates or changes a policy, allowlist, owner or suspension.
+fn permitted(state: &State, submission: &Submission, now: Time) -> Result<(), Refusal> {
+    let (id, role) = match &submission.actor {
+        Actor::System => return Ok(()),
+        Actor::Credential { id, role } => (id, *role),
+    };
+    let credential = state.credentials().get(id).filter(|c| c.role == role && c.is_live(now));
+    let Some(credential) = credential else {
+        let message = format!("credential `{id}` is unknown, revoked or expired");
+        return Err(Refusal::new(RefusalCode::CredentialInvalid, message));
+    };
+    let allowed = match role {
+        Role::Admin => !is_systems_own(&submission.command),
+        Role::Operator => operator_may(&submission.command),
+        Role::Enforcer => enforcer_may(&submission.command),
+        Role::Agent => agent_may(state, credential, &submission.command),
+        Role::Approver | Role::Auditor | Role::Subscriber => false,
+    };
+    if allowed {
+        return Ok(());
+    }
+    let message = format!("role `{role}` of credential `{id}` does not allow this");
+    Err(Refusal::new(RefusalCode::NotPermitted, message))
+}
+
+const fn is_systems_own(command: &Command) -> bool {
+    matches!(command, Command::CreateLedger(_) | Command::StartWriter { .. } | Command::Expire)
+}
+
+const fn operator_may(command: &Command) -> bool {
+    let changes_rules = matches!(
+        command,
+        Command::PutPolicy { .. }
+            | Command::RemovePolicy { .. }
+            | Command::ActivatePolicies
+            | Command::IssueCredential(_)
+            | Command::RevokeCredential { .. }
+    );
+    !changes_rules && !is_systems_own(command)
+}
+
+const fn enforcer_may(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Authorize(_)
+            | Command::Finish(_)
+            | Command::OpenTask(_)
+            | Command::CloseTask { .. }
+            | Command::RequestGrant(_)
+            | Command::ReturnGrant { .. }
+    )
+}
+
+/// An agent speaks for itself only.
+fn agent_may(state: &State, credential: &Credential, command: &Command) -> bool {
+    use crate::command::Subject;
+    use crate::state::Holder;
+    let Some(itself) = &credential.agent else { return false };
+    match command {
+        Command::Authorize(call) => call.subject == Subject::Agent(itself.clone()),
+        Command::Finish(finish) => {
+            state.open_call(finish.call).is_some_and(|call| call.agent.as_ref() == Some(itself))
+        }
+        Command::OpenTask(open) => open.agent == *itself,
+        Command::CloseTask { task, .. } => {
+            state.tasks().get(task).is_some_and(|task| task.opened.agent == *itself)
+        }
+        Command::RequestGrant(terms) => terms.agent == *itself,
+        Command::ReturnGrant { grant } => {
+            let holder = Holder::Agent(itself.clone());
+            state.grants().get(*grant).is_some_and(|grant| grant.holder == holder)
+        }
+        Command::CreateLedger(_)
+        | Command::StartWriter { .. }
+        | Command::RegisterOwner(_)
+        | Command::UpdateOwner(_)
+        | Command::DisableOwner { .. }
+        | Command::EnableOwner { .. }
+        | Command::RegisterAgent(_)
+        | Command::UpdateAgent(_)
+        | Command::SuspendAgent { .. }
+        | Command::ReinstateAgent { .. }
+        | Command::RetireAgent { .. }
+        | Command::IssueCredential(_)
+        | Command::RevokeCredential { .. }
+        | Command::PutPolicy { .. }
+        | Command::RemovePolicy { .. }
+        | Command::ActivatePolicies
+        | Command::IssueGrant(_)
+        | Command::DenyGrant { .. }
+        | Command::Revoke(_)
+        | Command::Lift { .. }
+        | Command::Expire => false,
+    }
+}
+
+/// The first answer to a caller's id, where it may be given again.
+fn repeated(state: &State, submission: &Submission, now: Time) -> Option<Answer> {
+    let request = submission.request.as_ref()?;
+    let memo = state.memo(&submission.actor, &request.id, now)?;
+    let is_call = matches!(submission.command, Command::Authorize(_));
+    if memo.digest != request.digest {
+        let message = format!("id `{}` was used for another command", request.id);
+        return match &submission.command {
+            // A call's denial is a decision and has to be recorded: `authorize` does that.
+            Command::Authorize(_) => None,
+            _ => Some(refuse(RefusalCode::IdReused, message)),
+        };
+    }
+    if is_call {
+        return call::repeated(state, submission, memo, now);
+    }
+    let (kind, index, grant) = (memo.kind, memo.index, memo.grant);
+    Some(Answer::Done(Done { kind, index, grant, repeats: Some(memo.link) }))
+}
+
+/// The number of a grant issued at `index`.
+const fn grant_id(index: u64) -> GrantId {
+    GrantId(index)
+}

@@ -1,0 +1,502 @@
+//! One call: the checks in their order, the first that fails gives the code.
+
+use super::{ALLOW_REPEATED, Draft, grant_id, refuse};
+use crate::command::{
+    Allowed, Answer, Authorize, Command, Decision, Denied, Done, Finish, RefusalCode, Subject,
+    Submission,
+};
+use crate::event::{
+    Call, CallAuthorized, CallDenied, CallFinished, DenialCode, Detector, Fact, FindingRaised,
+    GrantEnded, GrantIssued, Issuance, RevocationIssued, Scope, Selector, Verdict as Wanted,
+};
+use crate::id::{AgentId, CallId, GrantId, OwnerId, PolicyId, Text};
+use crate::policy::{self, Restrictions};
+use crate::state::{Agent, AgentStatus, Covered, Grant, Holder, Memo, Owner, State, Verdicts};
+use crate::time::{Span, Time};
+
+/// How long a grant issued at a call lives when no policy says so.
+pub const JIT_TTL: Span = Span::minutes(5);
+/// How often a grant issued at a call may be used when no policy says so.
+pub const JIT_USES: u32 = 1;
+
+/// Why a call is denied, with what the event is to say about it.
+struct Denial {
+    code: DenialCode,
+    grant: Option<GrantId>,
+    policies: Vec<PolicyId>,
+    reason: Option<Text>,
+}
+
+impl From<DenialCode> for Denial {
+    fn from(code: DenialCode) -> Self {
+        Self { code, grant: None, policies: Vec::new(), reason: None }
+    }
+}
+
+/// What a permitted call uses.
+enum Source {
+    /// A grant that is there.
+    Held(GrantId),
+    /// The smallest grant, issued now: how long and how often.
+    JustInTime(Span, u32),
+}
+
+struct Permit {
+    source: Source,
+    policies: Vec<PolicyId>,
+}
+
+/// Who acts, and on whose authority.
+struct Party<'a> {
+    agent: Option<(&'a AgentId, &'a Agent)>,
+    owner: &'a OwnerId,
+}
+
+pub(super) fn authorize(draft: &mut Draft<'_>, ask: &Authorize) -> Answer {
+    let checked = check_id(draft).and_then(|()| check(draft.state, ask, draft.now));
+    let call = call_of(draft.state, ask);
+    match checked {
+        Ok(permit) => allow(draft, ask, call, permit),
+        Err(denial) => deny(draft, call, denial),
+    }
+}
+
+fn check_id(draft: &Draft<'_>) -> Result<(), Denial> {
+    let Some(request) = &draft.submission.request else { return Ok(()) };
+    match draft.state.memo(&draft.submission.actor, &request.id, draft.now) {
+        Some(memo) if memo.digest != request.digest => Err(DenialCode::IdReused.into()),
+        // The same command again, after its first allow may no longer be repeated.
+        Some(memo) if memo.kind == CALL_AUTHORIZED => Err(DenialCode::IdReused.into()),
+        _ => Ok(()),
+    }
+}
+
+const CALL_AUTHORIZED: u16 = 110;
+
+fn check(state: &State, ask: &Authorize, now: Time) -> Result<Permit, Denial> {
+    let party = standing(state, ask, now)?;
+    let covered = Covered {
+        grant: None,
+        agent: party.agent.map(|(id, _)| id),
+        owner: party.owner,
+        task: ask.task,
+        tool: ask.tool.as_ref(),
+        resource: &ask.resource,
+    };
+    if state.marks().suspension(covered).is_some() {
+        return Err(DenialCode::Suspended.into());
+    }
+    // Check 3, the tool's pin, joins here with the tool registry.
+    if let Some((_, agent)) = party.agent {
+        allowlisted(agent, ask, now)?;
+    }
+    // Check 5, detectors that look at a call before it is allowed, joins here.
+    let policy = ask_policies(state, ask, now)?;
+    match held_grant(state, &party, ask, now) {
+        Ok(grant) => Ok(Permit { source: Source::Held(grant), policies: policy.ids }),
+        Err(missing) => {
+            just_in_time(&policy, missing).map(|source| Permit { source, policies: policy.ids })
+        }
+    }
+}
+
+/// Check 1: agent, owner and task are registered, active and alive, and the human is the owner.
+fn standing<'a>(state: &'a State, ask: &'a Authorize, now: Time) -> Result<Party<'a>, Denial> {
+    let party = match &ask.subject {
+        Subject::Agent(id) => {
+            let (id, agent) = state.agents().get_key_value(id).ok_or(DenialCode::AgentUnknown)?;
+            alive(agent, now)?;
+            Party { agent: Some((id, agent)), owner: &agent.owner }
+        }
+        Subject::Person(owner) => Party { agent: None, owner },
+    };
+    let owner: Option<&Owner> = state.owners().get(party.owner);
+    if owner.is_none_or(|owner| owner.disabled) {
+        return Err(DenialCode::OwnerDisabled.into());
+    }
+    if ask.on_behalf_of.as_ref().is_some_and(|human| human != party.owner) {
+        return Err(DenialCode::NotOwner.into());
+    }
+    let Some(id) = ask.task else { return Ok(party) };
+    let agent = party.agent.map(|(id, _)| id);
+    match state.tasks().get(&id) {
+        Some(task) if Some(&task.opened.agent) == agent => Ok(party),
+        _ => Err(DenialCode::TaskClosed.into()),
+    }
+}
+
+/// Whether an agent may act at all.
+pub(super) fn alive(agent: &Agent, now: Time) -> Result<(), DenialCode> {
+    match agent.status {
+        AgentStatus::Suspended => Err(DenialCode::AgentSuspended),
+        AgentStatus::Retired => Err(DenialCode::AgentRetired),
+        AgentStatus::Active if agent.settings.expires_at.is_some_and(|end| now >= end) => {
+            Err(DenialCode::AgentExpired)
+        }
+        AgentStatus::Active => Ok(()),
+    }
+}
+
+/// Check 4: an unexpired allowlist entry names the action.
+fn allowlisted(agent: &Agent, ask: &Authorize, now: Time) -> Result<(), Denial> {
+    let names = agent.settings.allowlist.iter().any(|allow| {
+        allow.expires_at.is_none_or(|end| now < end) && allow.pattern.matches(&ask.action)
+    });
+    if names { Ok(()) } else { Err(DenialCode::ToolNotAllowed.into()) }
+}
+
+/// What the policies said, the agent's and the owner's together.
+pub(super) struct PolicySays {
+    pub(super) ids: Vec<PolicyId>,
+    pub(super) restrictions: Restrictions,
+    pub(super) just_in_time: bool,
+}
+
+/// Check 6: Cedar, for the agent and for its owner. Both must permit.
+fn ask_policies(state: &State, ask: &Authorize, now: Time) -> Result<PolicySays, Denial> {
+    let view = state.view();
+    let early = ask.verdicts.as_ref();
+    let early = early.filter(|v| v.version == view.version() && !v.is_volatile());
+    let asked_now: Option<Verdicts>;
+    let verdicts = match early {
+        Some(verdicts) => verdicts,
+        None => {
+            asked_now = view.verdicts(ask, now);
+            asked_now.as_ref().ok_or(DenialCode::Forbidden)?
+        }
+    };
+    let both = || verdicts.agent.iter().chain(std::iter::once(&verdicts.owner));
+    if let Some(no) = both().find(|v| v.decision != policy::Decision::Permit) {
+        return Err(Denial {
+            code: DenialCode::Forbidden,
+            grant: None,
+            policies: view.policy_ids(&no.determining),
+            reason: no.restrictions.reason.clone(),
+        });
+    }
+    let mut indexes: Vec<_> = both().flat_map(|v| v.determining.iter().copied()).collect();
+    indexes.sort_unstable();
+    indexes.dedup();
+    let owners = &verdicts.owner.restrictions;
+    let just_in_time = verdicts.agent.as_ref().map_or(owners.jit, |agent| agent.restrictions.jit);
+    let restrictions = match &verdicts.agent {
+        Some(agent) => agent.restrictions.clone().combine(owners),
+        None => owners.clone(),
+    };
+    Ok(PolicySays { ids: view.policy_ids(&indexes), restrictions, just_in_time })
+}
+
+/// What the policies say of a call that is not made now, to issue a grant for it.
+pub(super) fn policies_for(
+    state: &State,
+    ask: &Authorize,
+    now: Time,
+) -> Result<PolicySays, DenialCode> {
+    standing(state, ask, now)
+        .and_then(|party| party.agent.map_or(Ok(()), |(_, agent)| allowlisted(agent, ask, now)))
+        .and_then(|()| ask_policies(state, ask, now))
+        .map_err(|denial| denial.code)
+}
+
+/// Check 7: the live grant with the lowest index, or why there is none. Of several reasons the one
+/// that comes from the latest grant is given.
+fn held_grant(
+    state: &State,
+    party: &Party<'_>,
+    ask: &Authorize,
+    now: Time,
+) -> Result<GrantId, (DenialCode, Option<GrantId>)> {
+    let holder = match party.agent {
+        Some((agent, _)) => Holder::Agent(agent.clone()),
+        None => Holder::Owner(party.owner.clone()),
+    };
+    let mut live: Option<GrantId> = None;
+    let mut dead: Option<(GrantId, DenialCode)> = None;
+    for (id, grant) in state.grants().candidates(&holder, &ask.action, &ask.resource) {
+        if !fits(grant, ask) {
+            continue;
+        }
+        match covers(state, party, id, grant, ask, now) {
+            Ok(()) => live = Some(live.map_or(id, |other| other.min(id))),
+            Err(code) if dead.is_none_or(|(other, _)| other < id) => dead = Some((id, code)),
+            Err(_) => {}
+        }
+    }
+    match (live, dead) {
+        (Some(id), _) => Ok(id),
+        (None, Some((id, code))) => Err((code, Some(id))),
+        (None, None) => Err((DenialCode::NoGrant, None)),
+    }
+}
+
+/// Whether a grant is for this task and tool at all.
+fn fits(grant: &Grant, ask: &Authorize) -> bool {
+    grant.task.is_none_or(|task| ask.task == Some(task))
+        && grant.tool.as_ref().is_none_or(|tool| ask.tool.as_ref() == Some(tool))
+}
+
+/// Whether a grant is good for this very call: its own standing, and every watermark on what the
+/// call touches, such as its tool or a part of the grant's prefix.
+fn covers(
+    state: &State,
+    party: &Party<'_>,
+    id: GrantId,
+    grant: &Grant,
+    ask: &Authorize,
+    now: Time,
+) -> Result<(), DenialCode> {
+    grant.check(id, state.marks(), now)?;
+    let call = Covered {
+        grant: Some(id),
+        agent: party.agent.map(|(agent, _)| agent),
+        owner: party.owner,
+        task: ask.task,
+        tool: ask.tool.as_ref(),
+        resource: &ask.resource,
+    };
+    match state.marks().ended_since(id.0, call) {
+        Some(_) => Err(DenialCode::GrantRevoked),
+        None => Ok(()),
+    }
+}
+
+/// The smallest grant, where the agent's own policy says that it may be issued at the call.
+fn just_in_time(
+    policy: &PolicySays,
+    missing: (DenialCode, Option<GrantId>),
+) -> Result<Source, Denial> {
+    if !policy.just_in_time {
+        let (code, grant) = missing;
+        return Err(Denial { code, grant, policies: Vec::new(), reason: None });
+    }
+    if !policy.restrictions.approvals.is_empty() {
+        // Recording the request and waiting for the human join here with approvals.
+        return Err(DenialCode::ApprovalRequired.into());
+    }
+    let ttl = policy.restrictions.ttl.unwrap_or(JIT_TTL);
+    Ok(Source::JustInTime(ttl, policy.restrictions.max_uses.unwrap_or(JIT_USES)))
+}
+
+fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> Answer {
+    let policy_hash = draft.state.policy_hash();
+    let (grant, expires_at, max_uses, uses) = match permit.source {
+        Source::Held(id) => {
+            let Some(grant) = draft.state.grants().get(id) else {
+                return deny(draft, call, DenialCode::NoGrant.into());
+            };
+            (id, grant.expires_at, grant.max_uses, grant.uses)
+        }
+        Source::JustInTime(ttl, max_uses) => {
+            let Some(owner) = call.owner.clone() else {
+                return deny(draft, call, DenialCode::OwnerDisabled.into());
+            };
+            let not_before = draft.next_time();
+            let expires_at = not_before.after(ttl);
+            let index = draft.record(Fact::GrantIssued(GrantIssued {
+                agent: call.agent.clone(),
+                owner,
+                task: call.task,
+                tool: call.tool.clone(),
+                action: call.action.clone(),
+                scope: Scope::Exact(call.resource.clone()),
+                not_before,
+                expires_at,
+                max_uses,
+                issuance: Issuance::JustInTime,
+                request: None,
+                policies: permit.policies.clone(),
+                policy_hash,
+                justification: call.justification.clone(),
+            }));
+            (grant_id(index), expires_at, max_uses, 0)
+        }
+    };
+    let uses_left = max_uses.saturating_sub(uses).saturating_sub(1);
+    let fact = CallAuthorized {
+        call,
+        grant,
+        expires_at,
+        uses_left,
+        policies: permit.policies,
+        policy_hash,
+        finishes: ask.finishes,
+    };
+    let index = draft.record_because(grant.0, Fact::CallAuthorized(fact));
+    if uses_left == 0 {
+        draft.record_by_system(Some(index), Fact::GrantExhausted(GrantEnded { grant }));
+    }
+    let allowed = Allowed { grant, expires_at, uses_left };
+    Answer::Decided(Decision { call: CallId(index), result: Ok(allowed), repeats: None })
+}
+
+fn deny(draft: &mut Draft<'_>, call: Call, denial: Denial) -> Answer {
+    let code = denial.code;
+    let message = message(code, &call, denial.reason.as_ref());
+    let fact = CallDenied {
+        call,
+        code,
+        grant: denial.grant,
+        policies: denial.policies,
+        policy_hash: draft.state.policy_hash(),
+    };
+    let cause = tear_down(draft, &fact);
+    let index = match cause {
+        Some(cause) => draft.record_because(cause, Fact::CallDenied(fact)),
+        None => draft.record(Fact::CallDenied(fact)),
+    };
+    let result = Err(Denied { code, message });
+    Answer::Decided(Decision { call: CallId(index), result, repeats: None })
+}
+
+/// Lets the detector see a denial. What it finds is recorded before the denial, in the same entry:
+/// the finding, and the revocation that it asks for.
+fn tear_down(draft: &mut Draft<'_>, denied: &CallDenied) -> Option<u64> {
+    let mut evidence = draft.state.probing().judge(denied, draft.now)?;
+    let agent = denied.call.agent.clone()?;
+    let task = denied.call.task;
+    let selector = task.map_or_else(|| Selector::Agent(agent.clone()), Selector::Task);
+    if draft.state.marks().is_suspended(&selector).is_some() {
+        return None;
+    }
+    // The denial itself comes after the finding and the revocation.
+    evidence.push(draft.next_index() + 2);
+    let summary = format!("{} distinct tools denied to `{agent}` in one task", evidence.len());
+    let finding = draft.record_by_system(
+        None,
+        Fact::FindingRaised(FindingRaised {
+            detector: Detector::Probing,
+            verdict: Wanted::Revoke,
+            agent,
+            task,
+            score: 1_000_000,
+            evidence,
+            summary: Text::new(&summary).ok()?,
+        }),
+    );
+    let revocation = Fact::RevocationIssued(RevocationIssued {
+        selector,
+        suspend: true,
+        reason_code: Text::new("probing").ok()?,
+        reason: Text::new(&summary).ok(),
+    });
+    Some(draft.record_by_system(Some(finding), revocation))
+}
+
+/// The call as its event records it.
+fn call_of(state: &State, ask: &Authorize) -> Call {
+    let (agent, owner) = match &ask.subject {
+        Subject::Agent(id) => (Some(id.clone()), state.agents().get(id).map(|a| a.owner.clone())),
+        Subject::Person(owner) => (None, Some(owner.clone())),
+    };
+    Call {
+        agent,
+        owner,
+        task: ask.task,
+        session: ask.session.clone(),
+        tool: ask.tool.clone(),
+        tool_hash: ask.tool_hash,
+        action: ask.action.clone(),
+        resource: ask.resource.clone(),
+        effect: ask.effect,
+        arguments: ask.arguments,
+        disclosed: ask.disclosed.clone(),
+        justification: ask.justification.clone(),
+    }
+}
+
+/// Words for the caller: what was refused and what could be done, nothing of policy but the reason
+/// that a policy itself gives.
+fn message(code: DenialCode, call: &Call, reason: Option<&Text>) -> String {
+    let (action, resource) = (&call.action, &call.resource);
+    let why = match code {
+        DenialCode::AgentUnknown => "the agent is not registered",
+        DenialCode::AgentSuspended => "the agent is suspended",
+        DenialCode::AgentExpired => "the agent's registration has expired",
+        DenialCode::AgentRetired => "the agent is retired",
+        DenialCode::OwnerDisabled => "the owner is disabled or not registered",
+        DenialCode::NotOwner => "the human on whose behalf this comes is not the agent's owner",
+        DenialCode::TaskClosed => "the task is not open for this agent",
+        DenialCode::Suspended => "it was revoked and stays suspended until an operator lifts that",
+        DenialCode::ToolChanged => "the tool is not the one that was approved",
+        DenialCode::ToolUnpinned => "the tool waits for an operator's approval",
+        DenialCode::ToolNotAllowed => "the agent's allowlist does not name this action",
+        DenialCode::Drift => "the call does not fit the task",
+        DenialCode::Held => "the call waits for a human",
+        DenialCode::Forbidden => "policy does not permit it for this agent and its owner",
+        DenialCode::NoGrant => "no grant covers it; ask for one",
+        DenialCode::GrantRevoked => "the grant was revoked",
+        DenialCode::GrantExpired => "the grant has expired; ask for a new one",
+        DenialCode::GrantExhausted => "the grant is used up; ask for a new one",
+        DenialCode::NotYetValid => "the grant is not valid yet",
+        DenialCode::ApprovalRequired => "a human has to approve it first",
+        DenialCode::ApprovalDenied => "a human denied it",
+        DenialCode::ApprovalExpired => "nobody approved it in time",
+        DenialCode::ApprovalMismatch => "what was approved is something else",
+        DenialCode::Unavailable => "it cannot be recorded now",
+        DenialCode::Overloaded => "too many commands wait; try again",
+        DenialCode::ClockUnsure => "the clock cannot be trusted now",
+        DenialCode::IdReused => "its id was used before",
+        DenialCode::RateLimited => "too many calls; try again later",
+        DenialCode::InvalidArguments => "the arguments are not acceptable",
+        DenialCode::ResourceUnmapped => "the call names no resource that can be decided about",
+    };
+    match reason {
+        Some(reason) => format!("`{action}` on `{resource}` is denied: {why} ({reason})"),
+        None => format!("`{action}` on `{resource}` is denied: {why}"),
+    }
+}
+
+/// The first allow again, while its call is unfinished and its grant still live. A denial is
+/// decided anew.
+pub(super) fn repeated(
+    state: &State,
+    submission: &Submission,
+    memo: &Memo,
+    now: Time,
+) -> Option<Answer> {
+    let Command::Authorize(ask) = &submission.command else { return None };
+    let id = CallId(memo.index);
+    let open = state.open_call(id)?;
+    let party = standing(state, ask, now).ok()?;
+    let covered = Covered {
+        grant: Some(open.grant),
+        agent: party.agent.map(|(agent, _)| agent),
+        owner: party.owner,
+        task: ask.task,
+        tool: ask.tool.as_ref(),
+        resource: &ask.resource,
+    };
+    let returned = state
+        .grants()
+        .get(open.grant)
+        .is_some_and(|grant| grant.ended == Some(crate::state::End::Returned));
+    let still_good = now < open.expires_at
+        && now < open.since.after(ALLOW_REPEATED)
+        && !returned
+        && state.marks().ended_since(open.grant.0, covered).is_none()
+        && state.marks().suspension(covered).is_none();
+    if !still_good {
+        return None;
+    }
+    let (grant, expires_at, uses_left) = (open.grant, open.expires_at, open.uses_left);
+    let allowed = Allowed { grant, expires_at, uses_left };
+    Some(Answer::Decided(Decision { call: id, result: Ok(allowed), repeats: Some(memo.link) }))
+}
+
+pub(super) fn finish(draft: &mut Draft<'_>, finish: &Finish) -> Answer {
+    if draft.state.open_call(finish.call).is_none() {
+        let message = format!("`{}` is no authorized call that awaits an outcome", finish.call);
+        return refuse(RefusalCode::NotFound, message);
+    }
+    let fact = Fact::CallFinished(CallFinished {
+        call: finish.call,
+        outcome: finish.outcome,
+        latency_us: finish.latency_us,
+        bytes_in: finish.bytes_in,
+        bytes_out: finish.bytes_out,
+        result: finish.result,
+    });
+    let kind = fact.kind();
+    let index = draft.record_because(finish.call.0, fact);
+    Answer::Done(Done { kind, index, grant: None, repeats: None })
+}

@@ -1,0 +1,45 @@
+//! Policies: staged one by one, validated each, activated as a set.
+
+use super::{Draft, refuse};
+use crate::command::{Answer, RefusalCode};
+use crate::event::{Fact, PoliciesActivated, PolicyPut, PolicyRemoved};
+use crate::id::{PolicyId, Text};
+use crate::policy::{POLICIES_MAX, PolicySet, check_one};
+use crate::record::hash::Digest;
+
+pub(super) fn put(
+    draft: &mut Draft<'_>,
+    policy: &PolicyId,
+    text: &str,
+    reason: &Option<Text>,
+) -> Answer {
+    let staged = draft.state.staged();
+    if staged.len() >= POLICIES_MAX && !staged.contains_key(policy) {
+        return refuse(RefusalCode::LimitReached, format!("there are {POLICIES_MAX} policies"));
+    }
+    if let Err(errors) = check_one(policy, text) {
+        return refuse(RefusalCode::PolicyInvalid, errors.to_string());
+    }
+    let (policy, text, reason) = (policy.clone(), text.to_owned(), reason.clone());
+    draft.done(Fact::PolicyPut(PolicyPut { policy, text, reason }))
+}
+
+pub(super) fn remove(draft: &mut Draft<'_>, policy: &PolicyId) -> Answer {
+    if !draft.state.staged().contains_key(policy) {
+        return refuse(RefusalCode::NotFound, format!("policy `{policy}` is not on the stage"));
+    }
+    draft.done(Fact::PolicyRemoved(PolicyRemoved { policy: policy.clone() }))
+}
+
+/// Each policy was validated when it was put; the set is compiled once more as a whole.
+pub(super) fn activate(draft: &mut Draft<'_>) -> Answer {
+    let staged = draft.state.staged();
+    let texts = staged.iter().map(|(id, text)| (id, text.as_str()));
+    let set = match PolicySet::compile(texts) {
+        Ok(set) => set,
+        Err(errors) => return refuse(RefusalCode::PolicyInvalid, errors.to_string()),
+    };
+    let count = u32::try_from(staged.len()).unwrap_or(u32::MAX);
+    let hash = Digest(set.hash());
+    draft.done(Fact::PoliciesActivated(PoliciesActivated { count, hash }))
+}

@@ -1,0 +1,298 @@
+//! What the ledger's events add up to. `apply` is pure and total: replay gives the same state to
+//! the byte, and everything that ages does so by event time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::detect;
+use crate::event::{DenialCode, Event, Fact, LedgerCreated, Place};
+use crate::feed::Feed;
+use crate::id::{AgentId, CredentialId, GrantId, GrantRequestId, OwnerId, PolicyId, TaskId};
+use crate::record::hash::{Digest, Link};
+use crate::time::Time;
+
+mod calls;
+mod grants;
+mod marks;
+mod memos;
+mod registry;
+mod view;
+
+pub use calls::OpenCall;
+pub use grants::{End, Grant, Grants, Holder};
+pub use marks::{Covered, Marks};
+pub use memos::Memo;
+pub use registry::{Agent, AgentStatus, Credential, Owner, PendingRequest, Task};
+pub use view::{CredentialView, Verdicts, View};
+
+/// The state of one ledger.
+///
+/// INVARIANT: a function of the events applied, in their order, and of nothing else.
+#[derive(Debug, Clone, Default, bincode::Encode, bincode::Decode)]
+pub struct State {
+    ledger: Option<LedgerCreated>,
+    next_index: u64,
+    last_time: Option<Time>,
+    last_link: Option<Link>,
+    epoch: u64,
+    owners: BTreeMap<OwnerId, Owner>,
+    agents: BTreeMap<AgentId, Agent>,
+    credentials: BTreeMap<CredentialId, Credential>,
+    tasks: BTreeMap<TaskId, Task>,
+    requests: BTreeMap<GrantRequestId, PendingRequest>,
+    staged: BTreeMap<PolicyId, String>,
+    active: BTreeMap<PolicyId, String>,
+    grants: Grants,
+    marks: Marks,
+    calls: calls::OpenCalls,
+    memos: memos::Memos,
+    probing: detect::probing::Counts,
+    feed: Feed,
+    view: view::Derived,
+}
+
+impl State {
+    /// A ledger without events.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes one event in. Never fails: what does not fit the state changes nothing of it.
+    ///
+    /// # Panics
+    /// When events come out of order, which the chain rules out before.
+    pub fn apply(&mut self, place: Place, event: &Event) {
+        assert_eq!(place.index, self.next_index, "events are applied in the order of the chain");
+        self.next_index = place.index + 1;
+        self.last_time = Some(place.time);
+        self.last_link = Some(place.link);
+        self.memos.remember(place, event);
+        self.feed.take(place, event);
+        self.apply_fact(place, &event.fact);
+        self.grants.forget(place.time);
+    }
+
+    fn apply_fact(&mut self, place: Place, fact: &Fact) {
+        match fact {
+            Fact::LedgerCreated(fact) => self.ledger = Some(fact.clone()),
+            Fact::WriterStarted(fact) => self.epoch = fact.epoch,
+            Fact::KeyRotated(_) | Fact::GrantDenied(_) | Fact::GrantRequested(_) => {
+                self.apply_request(place, fact);
+            }
+            Fact::OwnerRegistered(_)
+            | Fact::OwnerUpdated(_)
+            | Fact::OwnerDisabled(_)
+            | Fact::OwnerEnabled(_)
+            | Fact::AgentRegistered(_)
+            | Fact::AgentUpdated(_)
+            | Fact::AgentSuspended(_)
+            | Fact::AgentReinstated(_)
+            | Fact::AgentRetired(_)
+            | Fact::CredentialIssued(_)
+            | Fact::CredentialRevoked(_)
+            | Fact::TaskOpened(_)
+            | Fact::TaskClosed(_) => self.apply_registry(place, fact),
+            Fact::PolicyPut(fact) => {
+                self.staged.insert(fact.policy.clone(), fact.text.clone());
+            }
+            Fact::PolicyRemoved(fact) => {
+                self.staged.remove(&fact.policy);
+            }
+            Fact::PoliciesActivated(_) => {
+                self.active.clone_from(&self.staged);
+                self.view.set_policies(place.index, &self.active);
+            }
+            Fact::GrantIssued(fact) => {
+                if let Some(request) = fact.request {
+                    self.requests.remove(&request);
+                }
+                self.grants.issue(place.index, fact, &self.marks, place.time);
+            }
+            Fact::GrantReturned(fact) => self.grants.end(fact.grant, End::Returned),
+            Fact::GrantExpired(fact) => self.grants.end(fact.grant, End::Expired),
+            Fact::GrantExhausted(fact) => self.grants.end(fact.grant, End::Exhausted),
+            Fact::CallAuthorized(fact) => {
+                self.grants.used(fact.grant);
+                self.calls.open(place, fact);
+            }
+            Fact::CallDenied(fact) => self.probing.denied(place, fact),
+            Fact::CallFinished(fact) => self.calls.close(fact.call),
+            Fact::RevocationIssued(fact) => self.marks.revoke(place.index, fact),
+            Fact::SuspensionLifted(fact) => self.marks.lift(&fact.selector),
+            Fact::FindingRaised(fact) => self.probing.raised(fact),
+        }
+    }
+
+    fn apply_request(&mut self, place: Place, fact: &Fact) {
+        if let Fact::GrantRequested(fact) = fact {
+            let pending = PendingRequest { asked: place.time, terms: fact.clone() };
+            registry::remember_request(&mut self.requests, GrantRequestId(place.index), pending);
+        } else if let Fact::GrantDenied(fact) = fact {
+            self.requests.remove(&fact.request);
+        }
+    }
+
+    /// Index that the next event will have.
+    #[must_use]
+    pub const fn next_index(&self) -> u64 {
+        self.next_index
+    }
+
+    /// Time of the last event.
+    #[must_use]
+    pub const fn last_time(&self) -> Option<Time> {
+        self.last_time
+    }
+
+    /// Link of the last event.
+    #[must_use]
+    pub const fn last_link(&self) -> Option<Link> {
+        self.last_link
+    }
+
+    /// The current writer's epoch; 0 before the first.
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// What the ledger was created as.
+    #[must_use]
+    pub const fn ledger(&self) -> Option<&LedgerCreated> {
+        self.ledger.as_ref()
+    }
+
+    /// All owners by id.
+    #[must_use]
+    pub const fn owners(&self) -> &BTreeMap<OwnerId, Owner> {
+        &self.owners
+    }
+
+    /// All agents by id, retired ones included.
+    #[must_use]
+    pub const fn agents(&self) -> &BTreeMap<AgentId, Agent> {
+        &self.agents
+    }
+
+    /// All credentials by their public name, revoked ones included.
+    #[must_use]
+    pub const fn credentials(&self) -> &BTreeMap<CredentialId, Credential> {
+        &self.credentials
+    }
+
+    /// Open tasks by id.
+    #[must_use]
+    pub const fn tasks(&self) -> &BTreeMap<TaskId, Task> {
+        &self.tasks
+    }
+
+    /// Requests for grants that nobody has answered.
+    #[must_use]
+    pub const fn requests(&self) -> &BTreeMap<GrantRequestId, PendingRequest> {
+        &self.requests
+    }
+
+    /// Policies on the stage, by id.
+    #[must_use]
+    pub const fn staged(&self) -> &BTreeMap<PolicyId, String> {
+        &self.staged
+    }
+
+    /// Policies in force, by id.
+    #[must_use]
+    pub const fn active(&self) -> &BTreeMap<PolicyId, String> {
+        &self.active
+    }
+
+    /// Grants that are live or ended a short while ago.
+    #[must_use]
+    pub const fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
+    /// Watermarks and suspensions.
+    #[must_use]
+    pub const fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    /// The revocation feed.
+    #[must_use]
+    pub const fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// The detector's counts of denials.
+    #[must_use]
+    pub const fn probing(&self) -> &detect::probing::Counts {
+        &self.probing
+    }
+
+    /// Whether a grant is good at `now`, and if not, why: its own standing, and its task's.
+    ///
+    /// # Errors
+    /// The denial code that says why it is not.
+    pub fn check_grant(&self, id: GrantId, grant: &Grant, now: Time) -> Result<(), DenialCode> {
+        if grant.task.is_some_and(|task| !self.tasks.contains_key(&task)) {
+            return Err(DenialCode::TaskClosed);
+        }
+        grant.check(id, &self.marks, now)
+    }
+
+    /// An authorized call whose outcome is awaited.
+    #[must_use]
+    pub fn open_call(&self, call: crate::id::CallId) -> Option<&OpenCall> {
+        self.calls.get(call)
+    }
+
+    /// What was answered to a caller's id before.
+    #[must_use]
+    pub fn memo(
+        &self,
+        actor: &crate::event::Actor,
+        request: &crate::id::RequestId,
+        now: Time,
+    ) -> Option<&Memo> {
+        self.memos.get(actor, request, now)
+    }
+
+    /// What policy and authentication read, cheap to share with other threads.
+    #[must_use]
+    pub fn view(&self) -> Arc<View> {
+        self.view.shared()
+    }
+
+    /// Hash of the policy set in force.
+    #[must_use]
+    pub fn policy_hash(&self) -> Digest {
+        self.view.get().policy_hash()
+    }
+
+    /// The state as bytes, for a snapshot. Equal states have equal bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        bincode::encode_to_vec(self, bincode::config::standard())
+            .expect("encoding into memory has nothing to fail on")
+    }
+
+    /// The state that [`State::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// When the bytes are not those of a state of this version.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, bincode::error::DecodeError> {
+        let (mut state, used): (Self, usize) =
+            bincode::decode_from_slice(bytes, bincode::config::standard())?;
+        if used != bytes.len() {
+            return Err(bincode::error::DecodeError::Other("bytes are left over"));
+        }
+        state.view.rebuild(
+            state.next_index,
+            &state.active,
+            &state.owners,
+            &state.agents,
+            &state.credentials,
+        );
+        Ok(state)
+    }
+}

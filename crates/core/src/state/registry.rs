@@ -1,0 +1,199 @@
+//! Owners, agents, credentials, tasks and pending requests.
+
+use std::collections::BTreeMap;
+
+use super::State;
+use crate::event::{
+    AgentSettings, AgentWritten, Fact, GrantRequested, OwnerWritten, Place, Role, TaskOpened,
+};
+use crate::id::{AgentId, GrantRequestId, OwnerId, TaskId};
+use crate::record::hash::Digest;
+use crate::time::{Span, Time};
+
+/// Requests that may wait for an answer at once; the oldest give way.
+pub(super) const REQUESTS_MAX: usize = 10_000;
+/// How long a request for a grant may wait.
+pub(super) const REQUEST_AGE_MAX: Span = Span::days(1);
+
+/// A human on whose behalf agents act.
+#[derive(Debug, Clone, bincode::Encode, bincode::Decode)]
+pub struct Owner {
+    /// The record as last written.
+    pub written: OwnerWritten,
+    /// Whether everything under the owner is stopped.
+    pub disabled: bool,
+    /// When registered.
+    pub registered: Time,
+}
+
+/// Where an agent stands in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentStatus {
+    /// It may act.
+    Active,
+    /// It may not until reinstated.
+    Suspended,
+    /// It never will again.
+    Retired,
+}
+
+/// A registered non-human identity.
+#[derive(Debug, Clone, bincode::Encode, bincode::Decode)]
+pub struct Agent {
+    /// The human it acts for.
+    pub owner: OwnerId,
+    /// Purpose, groups, allowlist, end of life.
+    pub settings: AgentSettings,
+    /// Where it stands.
+    pub status: AgentStatus,
+    /// When registered.
+    pub registered: Time,
+}
+
+/// An API key, without the key.
+#[derive(Debug, Clone, bincode::Encode, bincode::Decode)]
+pub struct Credential {
+    /// What its holder may do.
+    pub role: Role,
+    /// The agent it speaks for.
+    pub agent: Option<AgentId>,
+    /// Keyed hash of the key.
+    pub key_hash: Digest,
+    /// When issued.
+    pub issued: Time,
+    /// When it stops working.
+    pub expires_at: Option<Time>,
+    /// Whether it was revoked.
+    pub revoked: bool,
+}
+
+impl Credential {
+    /// Whether it works at `now`.
+    #[must_use]
+    pub fn is_live(&self, now: Time) -> bool {
+        !self.revoked && self.expires_at.is_none_or(|end| now < end)
+    }
+}
+
+/// A task that is open.
+#[derive(Debug, Clone, bincode::Encode, bincode::Decode)]
+pub struct Task {
+    /// What it was opened as.
+    pub opened: TaskOpened,
+    /// When.
+    pub since: Time,
+}
+
+/// A request for a grant that waits for an answer.
+#[derive(Debug, Clone, bincode::Encode, bincode::Decode)]
+pub struct PendingRequest {
+    /// When it was asked.
+    pub asked: Time,
+    /// What for.
+    pub terms: GrantRequested,
+}
+
+/// Adds a request, letting go of those that waited too long or are too many.
+pub(super) fn remember_request(
+    requests: &mut BTreeMap<GrantRequestId, PendingRequest>,
+    id: GrantRequestId,
+    pending: PendingRequest,
+) {
+    let now = pending.asked;
+    requests.insert(id, pending);
+    while let Some(first) = requests.first_entry() {
+        let too_old = first.get().asked.after(REQUEST_AGE_MAX) <= now;
+        if !too_old && requests.len() <= REQUESTS_MAX {
+            break;
+        }
+        requests.pop_first();
+    }
+}
+
+impl State {
+    pub(super) fn apply_registry(&mut self, place: Place, fact: &Fact) {
+        if let Fact::OwnerRegistered(fact) | Fact::OwnerUpdated(fact) = fact {
+            self.write_owner(place, fact);
+        } else if let Fact::AgentRegistered(fact) | Fact::AgentUpdated(fact) = fact {
+            self.write_agent(place, fact);
+        } else if let Fact::OwnerDisabled(fact) = fact {
+            self.set_disabled(&fact.owner, true);
+            self.marks.end_owner(place.index, &fact.owner);
+        } else if let Fact::OwnerEnabled(fact) = fact {
+            self.set_disabled(&fact.owner, false);
+        } else if let Fact::AgentSuspended(fact) = fact {
+            self.set_status(&fact.agent, AgentStatus::Suspended);
+            self.marks.end_agent(place.index, &fact.agent);
+        } else if let Fact::AgentReinstated(fact) = fact {
+            self.set_status(&fact.agent, AgentStatus::Active);
+        } else if let Fact::AgentRetired(fact) = fact {
+            self.set_status(&fact.agent, AgentStatus::Retired);
+            self.marks.end_agent(place.index, &fact.agent);
+        } else if let Fact::TaskOpened(fact) = fact {
+            let task = Task { opened: fact.clone(), since: place.time };
+            self.tasks.insert(TaskId(place.index), task);
+        } else if let Fact::TaskClosed(fact) = fact {
+            if let Some(task) = self.tasks.remove(&fact.task) {
+                self.probing.task_closed(&task.opened.agent, fact.task);
+            }
+        } else {
+            self.apply_credential(place, fact);
+        }
+    }
+
+    fn apply_credential(&mut self, place: Place, fact: &Fact) {
+        if let Fact::CredentialIssued(fact) = fact {
+            let credential = Credential {
+                role: fact.role,
+                agent: fact.agent.clone(),
+                key_hash: fact.key_hash,
+                issued: place.time,
+                expires_at: fact.expires_at,
+                revoked: false,
+            };
+            self.view.set_credential(place.index, &fact.credential, &credential);
+            self.credentials.insert(fact.credential.clone(), credential);
+        } else if let Fact::CredentialRevoked(fact) = fact
+            && let Some(credential) = self.credentials.get_mut(&fact.credential)
+        {
+            credential.revoked = true;
+            self.view.set_credential(place.index, &fact.credential, credential);
+        }
+    }
+
+    fn write_owner(&mut self, place: Place, written: &OwnerWritten) {
+        let old = self.owners.get(&written.owner);
+        let owner = Owner {
+            written: written.clone(),
+            disabled: old.is_some_and(|o| o.disabled),
+            registered: old.map_or(place.time, |o| o.registered),
+        };
+        self.view.set_owner(place.index, &owner);
+        self.owners.insert(written.owner.clone(), owner);
+    }
+
+    fn write_agent(&mut self, place: Place, written: &AgentWritten) {
+        let old = self.agents.get(&written.agent);
+        let agent = Agent {
+            owner: written.owner.clone(),
+            settings: written.settings.clone(),
+            status: old.map_or(AgentStatus::Active, |a| a.status),
+            registered: old.map_or(place.time, |a| a.registered),
+        };
+        self.view.set_agent(place.index, &written.agent, &agent);
+        self.agents.insert(written.agent.clone(), agent);
+    }
+
+    fn set_disabled(&mut self, owner: &OwnerId, disabled: bool) {
+        if let Some(owner) = self.owners.get_mut(owner) {
+            owner.disabled = disabled;
+        }
+    }
+
+    fn set_status(&mut self, agent: &AgentId, status: AgentStatus) {
+        if let Some(agent) = self.agents.get_mut(agent) {
+            agent.status = status;
+        }
+    }
+}

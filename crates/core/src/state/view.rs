@@ -1,0 +1,232 @@
+//! What policy evaluation and authentication read: immutable, versioned, shared with other threads,
+//! so that Cedar is asked before a command enters the loop.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::registry::{Agent, Credential, Owner};
+use crate::command::{Authorize, Subject};
+use crate::event::Role;
+use crate::id::{AgentId, CredentialId, OwnerId, PolicyId};
+use crate::policy::{Context, PolicyIndex, PolicySet, Principal, Question, Verdict};
+use crate::record::hash::Digest;
+use crate::time::Time;
+
+/// A credential as authentication needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialView {
+    /// Its public name.
+    pub id: CredentialId,
+    /// What its holder may do.
+    pub role: Role,
+    /// The agent it speaks for.
+    pub agent: Option<AgentId>,
+    /// When it stops working.
+    pub expires_at: Option<Time>,
+}
+
+/// What the policies say of one call, for the agent and for its owner, on one version of the view.
+#[derive(Debug, Clone)]
+pub struct Verdicts {
+    /// Version of the view that was asked.
+    pub version: u64,
+    /// For the agent; none when an owner acts in person.
+    pub agent: Option<Verdict>,
+    /// For the owner.
+    pub owner: Verdict,
+}
+
+impl Verdicts {
+    /// Whether the answer could be another one a moment later.
+    #[must_use]
+    pub fn is_volatile(&self) -> bool {
+        self.owner.volatile || self.agent.as_ref().is_some_and(|verdict| verdict.volatile)
+    }
+}
+
+/// Policies in force and the principals they are about.
+#[derive(Debug, Clone)]
+pub struct View {
+    version: u64,
+    policies: Arc<PolicySet>,
+    owners: Arc<BTreeMap<OwnerId, Arc<Principal>>>,
+    agents: Arc<BTreeMap<AgentId, (OwnerId, Arc<Principal>)>>,
+    credentials: Arc<BTreeMap<Digest, CredentialView>>,
+}
+
+impl View {
+    /// Index of the event that last changed anything here.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Hash of the policy set.
+    #[must_use]
+    pub fn policy_hash(&self) -> Digest {
+        Digest(self.policies.hash())
+    }
+
+    /// The policy set.
+    #[must_use]
+    pub fn policies(&self) -> &PolicySet {
+        &self.policies
+    }
+
+    /// The credential whose key has this keyed hash, if it is not revoked.
+    #[must_use]
+    pub fn credential(&self, key_hash: &Digest) -> Option<&CredentialView> {
+        self.credentials.get(key_hash)
+    }
+
+    /// Names of the policies at `indexes`.
+    #[must_use]
+    pub fn policy_ids(&self, indexes: &[PolicyIndex]) -> Vec<PolicyId> {
+        indexes.iter().filter_map(|index| self.policies.id(*index)).cloned().collect()
+    }
+
+    /// Asks the policies about a call: for its agent, and for the owner. None when agent or owner
+    /// is not registered.
+    #[must_use]
+    pub fn verdicts(&self, call: &Authorize, now: Time) -> Option<Verdicts> {
+        let (owner_id, agent) = match &call.subject {
+            Subject::Agent(agent) => {
+                let (owner, principal) = self.agents.get(agent)?;
+                (owner, Some(principal))
+            }
+            Subject::Person(owner) => (owner, None),
+        };
+        let owner = self.owners.get(owner_id)?;
+        let context = Context {
+            task: call.task,
+            session: call.session.as_ref(),
+            justification: call.justification.as_ref(),
+            agent: agent.map(AsRef::as_ref),
+            owner,
+            tool: call.tool.as_ref(),
+            effect: call.effect.as_str(),
+            time: now,
+        };
+        let ask = |principal: &Principal| {
+            self.policies.evaluate(&Question {
+                principal,
+                action: &call.action,
+                resource: &call.resource,
+                context: &context,
+            })
+        };
+        Some(Verdicts {
+            version: self.version,
+            agent: agent.map(|principal| ask(principal)),
+            owner: ask(owner),
+        })
+    }
+}
+
+/// The view as part of the state: not stored, but rebuilt from what is.
+#[derive(Debug, Clone)]
+pub(super) struct Derived(Arc<View>);
+
+impl Default for Derived {
+    fn default() -> Self {
+        Self(Arc::new(View {
+            version: 0,
+            policies: Arc::new(PolicySet::empty()),
+            owners: Arc::default(),
+            agents: Arc::default(),
+            credentials: Arc::default(),
+        }))
+    }
+}
+
+impl Derived {
+    pub(super) fn shared(&self) -> Arc<View> {
+        Arc::clone(&self.0)
+    }
+
+    pub(super) fn get(&self) -> &View {
+        &self.0
+    }
+
+    fn change(&mut self, version: u64) -> &mut View {
+        let view = Arc::make_mut(&mut self.0);
+        view.version = version;
+        view
+    }
+
+    /// Puts a set in force. It was compiled when it was activated; should this build not compile
+    /// it any more, nothing is permitted.
+    pub(super) fn set_policies(&mut self, version: u64, active: &BTreeMap<PolicyId, String>) {
+        let texts = active.iter().map(|(id, text)| (id, text.as_str()));
+        let set = PolicySet::compile(texts).unwrap_or_else(|_| PolicySet::empty());
+        self.change(version).policies = Arc::new(set);
+    }
+
+    pub(super) fn set_owner(&mut self, version: u64, owner: &Owner) {
+        let id = &owner.written.owner;
+        let principal = Arc::new(Principal::owner(id, &owner.written.groups));
+        Arc::make_mut(&mut self.change(version).owners).insert(id.clone(), principal);
+    }
+
+    pub(super) fn set_agent(&mut self, version: u64, id: &AgentId, agent: &Agent) {
+        let settings = &agent.settings;
+        let principal =
+            Principal::agent(id, &agent.owner, settings.purpose.as_str(), &settings.groups);
+        Arc::make_mut(&mut self.change(version).agents)
+            .insert(id.clone(), (agent.owner.clone(), Arc::new(principal)));
+    }
+
+    pub(super) fn set_credential(
+        &mut self,
+        version: u64,
+        id: &CredentialId,
+        credential: &Credential,
+    ) {
+        let credentials = Arc::make_mut(&mut self.change(version).credentials);
+        if credential.revoked {
+            credentials.remove(&credential.key_hash);
+            return;
+        }
+        let view = CredentialView {
+            id: id.clone(),
+            role: credential.role,
+            agent: credential.agent.clone(),
+            expires_at: credential.expires_at,
+        };
+        credentials.insert(credential.key_hash, view);
+    }
+
+    pub(super) fn rebuild(
+        &mut self,
+        version: u64,
+        active: &BTreeMap<PolicyId, String>,
+        owners: &BTreeMap<OwnerId, Owner>,
+        agents: &BTreeMap<AgentId, Agent>,
+        credentials: &BTreeMap<CredentialId, Credential>,
+    ) {
+        *self = Self::default();
+        self.set_policies(version, active);
+        owners.values().for_each(|owner| self.set_owner(version, owner));
+        agents.iter().for_each(|(id, agent)| self.set_agent(version, id, agent));
+        credentials.iter().for_each(|(id, key)| self.set_credential(version, id, key));
+    }
+}
+
+impl bincode::Encode for Derived {
+    fn encode<E: bincode::enc::Encoder>(
+        &self,
+        _: &mut E,
+    ) -> Result<(), bincode::error::EncodeError> {
+        Ok(())
+    }
+}
+
+impl<C> bincode::Decode<C> for Derived {
+    fn decode<D: bincode::de::Decoder<Context = C>>(
+        _: &mut D,
+    ) -> Result<Self, bincode::error::DecodeError> {
+        Ok(Self::default())
+    }
+}
+
+bincode::impl_borrow_decode!(Derived);
