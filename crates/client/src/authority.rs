@@ -1,0 +1,159 @@
+//! What an enforcement point needs of the ledger, and nothing else: ask, report, hear.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use bailiwick_core::command::Finish;
+use bailiwick_core::event::{DenialCode, Effect};
+use bailiwick_core::id::{
+    Action, AgentId, CallId, GrantId, OwnerId, RequestId, Resource, SessionId, TaskId, Text, ToolId,
+};
+use bailiwick_core::record::hash::{Digest, Link};
+use bailiwick_core::time::Time;
+use futures::Stream;
+use serde_json::value::RawValue;
+
+use crate::Error;
+use crate::revocations::Signal;
+
+/// How long a receipt is good for, and how long an enforcement point may go without a sign of life
+/// from the ledger. Both are counted on the enforcement point's own monotonic clock.
+pub const LEASE: Duration = Duration::from_secs(1);
+
+/// How long a decision may take before silence is a denial.
+pub const AUTHORIZE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Revocations as they come, see [`Signal`].
+pub type Signals = Pin<Box<dyn Stream<Item = Signal> + Send>>;
+
+/// Who decides. Two exist: [`crate::Http`] and the engine within the process.
+pub trait Authority: Send + Sync + 'static {
+    /// Decides one call. When this returns [`Ruling::Allowed`], the decision is durable.
+    ///
+    /// # Errors
+    /// [`Error`] when there is no decision; then the call must not go through.
+    fn authorize(&self, ask: Ask) -> impl Future<Output = Result<Ruling, Error>> + Send;
+
+    /// Records how an allowed call ended.
+    ///
+    /// # Errors
+    /// [`Error`] when it is not known to be recorded.
+    fn finish(&self, finish: Finish) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Opens a task; the ledger gives its id.
+    ///
+    /// # Errors
+    /// [`Error`] when no task was opened.
+    fn open_task(&self, task: NewTask) -> impl Future<Output = Result<TaskId, Error>> + Send;
+
+    /// Closes a task that [`Authority::open_task`] opened.
+    ///
+    /// # Errors
+    /// [`Error`] when it is not known to be closed.
+    fn close_task(&self, task: TaskId) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Everything that narrows what is allowed, from behind feed number `from`, or from now on.
+    /// The stream never ends by itself and never fails: trouble is a [`Signal`].
+    fn revocations(&self, from: Option<u64>) -> Signals;
+}
+
+/// A call that wants to be made.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// Who wants to act.
+    pub agent: AgentId,
+    /// The authenticated human, if the request carries one.
+    pub on_behalf_of: Option<OwnerId>,
+    /// Under which task.
+    pub task: Option<TaskId>,
+    /// In which session of the enforcement point.
+    pub session: Option<SessionId>,
+    /// Through which tool.
+    pub tool: ToolId,
+    /// Hash of the tool's definition as the enforcement point saw it.
+    pub tool_hash: Option<Digest>,
+    /// To do what.
+    pub action: Action,
+    /// To what.
+    pub resource: Resource,
+    /// What it does to the world.
+    pub effect: Effect,
+    /// The arguments as they stand on the wire, so that what is decided about is what is sent.
+    pub arguments: Option<Box<RawValue>>,
+    /// Arguments fit to be recorded.
+    pub disclosed: BTreeMap<Text, Text>,
+    /// Why, in the caller's words.
+    pub justification: Option<Text>,
+    /// The caller's own id of this attempt, which makes a retry safe.
+    pub call_id: RequestId,
+    /// Whether [`Authority::finish`] will be called.
+    pub reports_outcome: bool,
+}
+
+/// What was decided. Both are on the ledger, but for a denial without a receipt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ruling {
+    /// It may go through.
+    Allowed(Permit),
+    /// It may not.
+    Denied(Denial),
+}
+
+/// Leave to make one call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permit {
+    /// The call's number.
+    pub call: CallId,
+    /// The grant that was used.
+    pub grant: GrantId,
+    /// The agent's owner, when the authority says so.
+    pub owner: Option<OwnerId>,
+    /// Until when the grant lives.
+    pub expires_at: Time,
+    /// Uses left after this one.
+    pub uses_left: u32,
+    /// Where the decision stands on the chain.
+    pub receipt: Receipt,
+    /// Until when the call may be started: one [`LEASE`] after the question was sent.
+    pub valid_until: Instant,
+}
+
+/// A "no" with its reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// From the closed list.
+    pub code: DenialCode,
+    /// Words for people; nothing of policy.
+    pub message: String,
+    /// Where it stands on the chain; none when it could not be recorded.
+    pub receipt: Option<Receipt>,
+}
+
+impl Denial {
+    /// The call's number: the index of the event that records the denial.
+    #[must_use]
+    pub fn call(&self) -> Option<CallId> {
+        self.receipt.map(|receipt| CallId(receipt.index))
+    }
+}
+
+/// Where a decision stands on the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Receipt {
+    /// Index of the event.
+    pub index: u64,
+    /// Hash of its header.
+    pub link: Link,
+}
+
+/// A task to be opened.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct NewTask {
+    /// Who is asked.
+    pub agent: AgentId,
+    /// What sort of task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sort: Option<Text>,
+}
