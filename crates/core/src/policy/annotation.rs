@@ -1,0 +1,333 @@
+//! What a policy asks for beside permitting: its annotations, read strictly.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{APPROVERS_MAX, Fault, TTL_MAX};
+use crate::id::{GroupId, PolicyId, Text};
+use crate::time::Span;
+
+/// Who must say yes before a grant is issued: `owner`, `group:<name>` or `N of group:<name>`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ApprovalRule {
+    /// The agent's owner.
+    Owner,
+    /// So many different members of a group.
+    Group {
+        /// The group.
+        group: GroupId,
+        /// How many of its members, from 1 to [`APPROVERS_MAX`].
+        count: u32,
+    },
+}
+
+impl fmt::Display for ApprovalRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Owner => f.write_str("owner"),
+            Self::Group { group, count: 1 } => write!(f, "group:{group}"),
+            Self::Group { group, count } => write!(f, "{count} of group:{group}"),
+        }
+    }
+}
+
+/// A text that is no approval rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "is none of `owner`, `group:<name>` and `2 of group:<name>` (at most {APPROVERS_MAX} people)"
+)]
+pub struct ApprovalRuleError;
+
+impl FromStr for ApprovalRule {
+    type Err = ApprovalRuleError;
+
+    fn from_str(text: &str) -> Result<Self, ApprovalRuleError> {
+        if text == "owner" {
+            return Ok(Self::Owner);
+        }
+        let (count, group) = match text.split_once(" of ") {
+            Some((count, group)) => (number(count).ok_or(ApprovalRuleError)?, group),
+            None => (1, text),
+        };
+        let group = group.strip_prefix("group:").ok_or(ApprovalRuleError)?;
+        let group = GroupId::new(group).map_err(|_| ApprovalRuleError)?;
+        if count > APPROVERS_MAX {
+            return Err(ApprovalRuleError);
+        }
+        Ok(Self::Group { group, count })
+    }
+}
+
+/// What permits ask for, combined: the narrowest wins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Restrictions {
+    /// The longest a grant may live, `@ttl`.
+    pub ttl: Option<Span>,
+    /// The most uses of a grant, `@max_uses`.
+    pub max_uses: Option<u32>,
+    /// Whether a permit allows a grant to be issued on the spot, `@jit`.
+    pub jit: bool,
+    /// Whose approval is needed, `@approval`: every one of these rules must be met. Sorted, and with
+    /// at most one rule a group.
+    pub approvals: Vec<ApprovalRule>,
+    /// What to tell people, `@reason`, of the first policy that has one.
+    pub reason: Option<Text>,
+}
+
+impl Restrictions {
+    /// The restrictions of the agent's verdict (`self`) together with those of its owner's. Only
+    /// `jit` is not shared: it counts when the agent's own permits say so.
+    #[must_use]
+    pub fn combine(mut self, owner: &Self) -> Self {
+        let jit = self.jit;
+        self.narrow(owner);
+        self.jit = jit;
+        self
+    }
+
+    /// Adds what another determining policy of the same verdict asks for.
+    pub(super) fn narrow(&mut self, other: &Self) {
+        self.ttl = least(self.ttl, other.ttl);
+        self.max_uses = least(self.max_uses, other.max_uses);
+        self.jit |= other.jit;
+        for rule in &other.approvals {
+            self.demand(rule);
+        }
+        if self.reason.is_none() {
+            self.reason.clone_from(&other.reason);
+        }
+    }
+
+    fn demand(&mut self, rule: &ApprovalRule) {
+        for known in &mut self.approvals {
+            match (known, rule) {
+                (ApprovalRule::Owner, ApprovalRule::Owner) => return,
+                (
+                    ApprovalRule::Group { group: known, count },
+                    ApprovalRule::Group { group, count: other },
+                ) if known == group => {
+                    *count = (*count).max(*other);
+                    return;
+                }
+                (ApprovalRule::Owner | ApprovalRule::Group { .. }, _) => {}
+            }
+        }
+        self.approvals.push(rule.clone());
+        self.approvals.sort();
+    }
+}
+
+fn least<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+/// One annotation as it stands in the text.
+pub(super) struct Annotation<'a> {
+    pub(super) name: &'a str,
+    pub(super) value: &'a str,
+    pub(super) offset: usize,
+}
+
+/// What the annotations of one policy say.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Terms {
+    pub(super) restrictions: Restrictions,
+    pub(super) shadow: bool,
+}
+
+/// Reads annotations; every one that is unknown, malformed or out of place is a fault.
+pub(super) fn read<'a>(
+    id: &PolicyId,
+    forbids: bool,
+    annotations: impl IntoIterator<Item = Annotation<'a>>,
+) -> (Terms, Vec<Fault>) {
+    let mut terms = Terms::default();
+    let mut faults = Vec::new();
+    for annotation in annotations {
+        let Annotation { name, value, offset } = annotation;
+        let done = if forbids && OF_GRANTS.contains(&name) {
+            Err("says how to grant, which a `forbid` never does".to_owned())
+        } else {
+            read_one(&mut terms, id, name, value)
+        };
+        if let Err(why) = done {
+            let value: String = value.chars().take(80).collect();
+            faults.push(Fault::new(offset, format!("annotation `@{name}(\"{value}\")` {why}")));
+        }
+    }
+    (terms, faults)
+}
+
+/// Annotations that speak of grants, which only a `permit` leads to.
+const OF_GRANTS: [&str; 5] = ["ttl", "max_uses", "approval", "jit", "breakglass"];
+
+fn read_one(terms: &mut Terms, id: &PolicyId, name: &str, value: &str) -> Result<(), String> {
+    let restrictions = &mut terms.restrictions;
+    match name {
+        "ttl" => restrictions.ttl = Some(ttl(value)?),
+        "max_uses" => {
+            let uses = number(value).ok_or("is not a number of uses from 1 on, such as `1`")?;
+            restrictions.max_uses = Some(uses);
+        }
+        "approval" => {
+            let rule: ApprovalRule = value.parse().map_err(|e: ApprovalRuleError| e.to_string())?;
+            restrictions.approvals.push(rule);
+        }
+        "jit" => restrictions.jit = truth(value)?,
+        "shadow" => terms.shadow = truth(value)?,
+        "reason" => restrictions.reason = Some(Text::new(value).map_err(|e| e.to_string())?),
+        "id" if value == id.as_str() => {}
+        "id" => return Err(format!("is not the id the policy is put under, `{id}`")),
+        "breakglass" => return Err("is not supported yet".to_owned()),
+        _ => {
+            let known = "`@ttl`, `@max_uses`, `@approval`, `@jit`, `@reason`, `@shadow`, `@id`";
+            return Err(format!("is not known; {known} are"));
+        }
+    }
+    Ok(())
+}
+
+fn ttl(value: &str) -> Result<Span, String> {
+    let span: Span = value.parse().map_err(|e: crate::time::SpanError| e.to_string())?;
+    if span == Span(0) {
+        return Err("lets a grant live for no time at all".to_owned());
+    }
+    if span > TTL_MAX {
+        return Err(format!("is longer than `{TTL_MAX}`, the most that is allowed"));
+    }
+    Ok(span)
+}
+
+fn truth(value: &str) -> Result<bool, String> {
+    if value == "true" { Ok(true) } else { Err("can only be `true`".to_owned()) }
+}
+
+/// A count from 1 on, in its one spelling.
+fn number(digits: &str) -> Option<u32> {
+    let number: u32 = digits.parse().ok()?;
+    (number > 0 && number.to_string() == digits).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(forbids: bool, name: &str, value: &str) -> Result<Terms, String> {
+        let id = PolicyId::new("p").unwrap();
+        let (terms, faults) = read(&id, forbids, [Annotation { name, value, offset: 3 }]);
+        match faults.first() {
+            None => Ok(terms),
+            Some(fault) => Err(fault.message.clone()),
+        }
+    }
+
+    #[test]
+    fn well_formed_annotations_are_read() {
+        let good = [
+            ("ttl", "5m"),
+            ("ttl", "30d"),
+            ("ttl", "1ms"),
+            ("max_uses", "1"),
+            ("max_uses", "4294967295"),
+            ("approval", "owner"),
+            ("approval", "group:sec"),
+            ("approval", "2 of group:sec"),
+            ("approval", "100 of group:sec"),
+            ("jit", "true"),
+            ("shadow", "true"),
+            ("id", "p"),
+            ("reason", "only while on call"),
+        ];
+        for (name, value) in good {
+            let read = check(false, name, value);
+            assert!(read.is_ok(), "@{name}({value}) {read:?}");
+        }
+    }
+
+    #[test]
+    fn malformed_annotations_are_refused() {
+        let bad = [
+            ("ttl", "5 minutes"),
+            ("ttl", "5"),
+            ("ttl", ""),
+            ("ttl", "0s"),
+            ("ttl", "-5m"),
+            ("ttl", "30d1ms"),
+            ("ttl", "31d"),
+            ("ttl", "99999999999999999999d"),
+            ("max_uses", "0"),
+            ("max_uses", ""),
+            ("max_uses", "-1"),
+            ("max_uses", "+1"),
+            ("max_uses", "01"),
+            ("max_uses", "4294967296"),
+            ("max_uses", "many"),
+            ("approval", ""),
+            ("approval", "Owner"),
+            ("approval", "anyone"),
+            ("approval", "group:"),
+            ("approval", "group:a b"),
+            ("approval", "0 of group:sec"),
+            ("approval", "101 of group:sec"),
+            ("approval", "2 of owner"),
+            ("approval", "two of group:sec"),
+            ("approval", "2 of sec"),
+            ("approval", "2 of 2 of group:sec"),
+            ("jit", "false"),
+            ("jit", ""),
+            ("jit", "TRUE"),
+            ("shadow", "yes"),
+            ("shadow", ""),
+            ("reason", ""),
+            ("reason", "\u{7}"),
+            ("id", "q"),
+            ("id", ""),
+            ("Ttl", "5m"),
+            ("tll", "5m"),
+            ("", ""),
+        ];
+        for (name, value) in bad {
+            assert!(check(false, name, value).is_err(), "@{name}({value})");
+        }
+        assert!(check(false, "breakglass", "true").unwrap_err().ends_with("is not supported yet"));
+    }
+
+    #[test]
+    fn a_forbid_takes_no_annotations_of_grants() {
+        for (name, value) in
+            [("ttl", "5m"), ("max_uses", "1"), ("approval", "owner"), ("jit", "true")]
+        {
+            assert!(check(false, name, value).is_ok());
+            assert!(check(true, name, value).is_err(), "@{name}");
+        }
+        for (name, value) in [("reason", "no"), ("shadow", "true"), ("id", "p")] {
+            assert!(check(true, name, value).is_ok(), "@{name}");
+        }
+    }
+
+    #[test]
+    fn the_narrowest_wins_and_every_approval_is_demanded() {
+        let rule = |text: &str| text.parse::<ApprovalRule>().unwrap();
+        let agent = Restrictions {
+            ttl: Some(Span::minutes(5)),
+            approvals: vec![rule("2 of group:sec")],
+            ..Restrictions::default()
+        };
+        let owner = Restrictions {
+            ttl: Some(Span::hours(1)),
+            max_uses: Some(3),
+            jit: true,
+            approvals: vec![rule("owner"), rule("group:sec")],
+            reason: Some(Text::new("because").unwrap()),
+        };
+        let both = agent.clone().combine(&owner);
+        assert_eq!(both.ttl, Some(Span::minutes(5)));
+        assert_eq!(both.max_uses, Some(3));
+        assert_eq!(both.approvals, [rule("owner"), rule("2 of group:sec")]);
+        assert!(!both.jit, "an owner's permit does not let an agent have grants on the spot");
+        assert!(owner.combine(&agent).jit);
+    }
+}

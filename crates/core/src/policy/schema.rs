@@ -1,0 +1,214 @@
+//! The Cedar schema, generated, and the checks that one policy text must pass.
+//!
+//! Actions are an open set, and Cedar's schema is a closed one. So every policy is validated against
+//! a schema of the actions that it names itself; all actions apply alike, so nothing is lost, and a
+//! set of thousands of policies never multiplies its policies by its actions.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use cedar_policy::ffi::DetailedError;
+use cedar_policy::{Policy, Schema, ValidationMode, Validator};
+
+use super::annotation::{self, Terms};
+use super::evaluate::{self, Condition, Literal};
+use super::slice::Scope;
+use super::{ACTIONS_MAX, Fault, POLICY_BYTES_MAX, nesting};
+use crate::id::{Action, AgentId, GroupId, OwnerId, PolicyId, Resource};
+
+/// Entity types and the context of every action. Typed `args` for each action, `history`, `risk`,
+/// `session` labels, `environment` and `grant` belong into `Situation` beside `time`.
+const TYPES: &str = r#"entity Group;
+entity Owner in [Group] { id: String };
+entity Agent in [Group] { id: String, owner: Owner, purpose: String };
+entity Tool;
+// A URI. Its parents are its whole-segment prefixes: crm://case/1234 is in crm://case.
+// `path` is what follows scheme://, without query and fragment.
+entity Resource in [Resource] { uri: String, scheme: String, path: String };
+
+type Situation = {
+  task?: String,
+  session?: String,
+  justification?: String,
+  agent?: Agent,
+  owner: Owner,
+  tool?: { server: String, name: String },
+  effect: String,
+  // UTC; weekday 1 is Monday.
+  time: { unix: Long, hour: Long, weekday: Long },
+};
+
+"#;
+
+/// Actions that are always there: to list tools, to request a grant, to approve one.
+const ACTIONS: [&str; 3] = ["list", "request", "approve"];
+
+/// The Cedar schema with which a policy naming `actions` is validated, in Cedar's schema syntax.
+#[must_use]
+pub fn schema_text<'a>(actions: impl IntoIterator<Item = &'a Action>) -> String {
+    let mut names: BTreeSet<&str> = ACTIONS.into_iter().collect();
+    names.extend(actions.into_iter().map(Action::as_str));
+    let mut text = TYPES.to_owned();
+    for name in names {
+        // An action holds neither quotes nor backslashes.
+        let _ = writeln!(
+            text,
+            "action \"{name}\" appliesTo {{ principal: [Owner, Agent], resource: [Resource], context: Situation }};"
+        );
+    }
+    text
+}
+
+/// A policy that passed every check.
+pub(super) struct Checked {
+    pub(super) forbids: bool,
+    pub(super) scope: Scope,
+    pub(super) condition: Option<Condition>,
+    pub(super) terms: Terms,
+}
+
+/// Parses and validates one policy text.
+pub(super) fn check(
+    id: &PolicyId,
+    text: &str,
+    validators: &mut Validators,
+) -> Result<Checked, Vec<Fault>> {
+    if text.len() > POLICY_BYTES_MAX {
+        let message =
+            format!("the policy has {} bytes, at most {POLICY_BYTES_MAX} are allowed", text.len());
+        return Err(vec![Fault::new(0, message)]);
+    }
+    nesting::check(text).map_err(|fault| vec![fault])?;
+    let policy = Policy::parse(Some(cedar_policy::PolicyId::new(id.as_str())), text)
+        .map_err(|errors| faults_of(&DetailedError::from(&errors)))?;
+    let depth = evaluate::depth(&policy).map_err(|fault| vec![fault])?;
+
+    let forbids = policy.effect() == cedar_policy::Effect::Forbid;
+    let (terms, mut faults) = annotation::read(id, forbids, evaluate::annotations(&policy));
+    let (actions, of_literals) = check_literals(&evaluate::literals(&policy));
+    faults.extend(of_literals);
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    validators.validate(&policy, actions)?;
+    let scope = Scope::of(&policy).map_err(|fault| vec![fault])?;
+    let condition = Condition::compile(&policy, depth)?;
+    Ok(Checked { forbids, scope, condition, terms })
+}
+
+/// The actions that are named, and a fault for each literal that can never be met because it is no
+/// id of its type (a `*` in an action, a control character in a resource).
+fn check_literals(literals: &[Literal]) -> (BTreeSet<Action>, Vec<Fault>) {
+    let mut actions = BTreeSet::new();
+    let mut faults = Vec::new();
+    for literal in literals {
+        let id = literal.id.as_str();
+        let checked = match literal.kind.as_str() {
+            "Action" => Action::new(id).map(|action| {
+                actions.insert(action);
+            }),
+            "Agent" => AgentId::new(id).map(drop),
+            "Owner" => OwnerId::new(id).map(drop),
+            "Group" => GroupId::new(id).map(drop),
+            "Resource" => Resource::new(id).map(drop),
+            // Whatever else there is, the validator knows whether it exists.
+            _ => Ok(()),
+        };
+        if let Err(error) = checked {
+            let shown: String = id.chars().take(80).collect();
+            faults.push(Fault::new(
+                literal.offset,
+                format!("`{}::\"{shown}\"`: {error}", literal.kind),
+            ));
+        }
+    }
+    if actions.len() > ACTIONS_MAX {
+        faults.push(Fault::new(0, format!("the policy names more than {ACTIONS_MAX} actions")));
+    }
+    (actions, faults)
+}
+
+/// Validators by the actions they know, since most policies of a set name the same few.
+#[derive(Default)]
+pub(super) struct Validators(BTreeMap<BTreeSet<Action>, Validator>);
+
+/// How many validators are kept at a time; each holds a schema of some kilobytes.
+const VALIDATORS_MAX: usize = 64;
+
+impl Validators {
+    fn validate(&mut self, policy: &Policy, actions: BTreeSet<Action>) -> Result<(), Vec<Fault>> {
+        if !self.0.contains_key(&actions) {
+            let (schema, _) = Schema::from_cedarschema_str(&schema_text(&actions))
+                .map_err(|error| faults_of(&DetailedError::from(&error)))?;
+            if self.0.len() >= VALIDATORS_MAX {
+                self.0.clear();
+            }
+            self.0.insert(actions.clone(), Validator::new(schema));
+        }
+        let Some(validator) = self.0.get(&actions) else {
+            return Err(vec![Fault::new(0, "there is no schema for the actions of this policy")]);
+        };
+        let set = cedar_policy::PolicySet::from_policies([policy.clone()])
+            .map_err(|error| faults_of(&DetailedError::from(&error)))?;
+        let result = validator.validate(&set, ValidationMode::Strict);
+        let mut faults = Vec::new();
+        for error in result.validation_errors() {
+            faults.extend(faults_of(&DetailedError::from(error)));
+        }
+        // A policy that can never apply, or whose letters are not what they look like, is a mistake
+        // that nobody would see otherwise: a forbid that never forbids.
+        for warning in result.validation_warnings() {
+            faults.extend(faults_of(&DetailedError::from(warning)));
+        }
+        faults.sort_by_key(|fault| fault.offset);
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+}
+
+/// What Cedar says, each with its place in the text.
+fn faults_of(error: &DetailedError) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let offset = error.source_locations.first().map_or(0, |label| label.loc.start);
+    let mut message = without_policy(&error.message).to_owned();
+    let label = error.source_locations.first().and_then(|label| label.label.as_deref());
+    for more in [label, error.help.as_deref()].into_iter().flatten() {
+        let _ = write!(message, "; {more}");
+    }
+    faults.push(Fault { offset, message });
+    for related in &error.related {
+        faults.extend(faults_of(related));
+    }
+    faults
+}
+
+/// Cedar's message without its "for policy `x`, ", which the fault's own place already says.
+fn without_policy(message: &str) -> &str {
+    let rest = message.strip_prefix("for policy `").and_then(|rest| rest.split_once("`, "));
+    rest.map_or(message, |(_, rest)| rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_holds_the_actions_named_and_the_three_of_every_ledger() {
+        let action = Action::new("crm/read_case").unwrap();
+        let (schema, warnings) = Schema::from_cedarschema_str(&schema_text([&action])).unwrap();
+        assert_eq!(warnings.count(), 0);
+        let mut names: Vec<_> = schema.actions().map(ToString::to_string).collect();
+        names.sort();
+        let all = ["approve", "crm/read_case", "list", "request"];
+        assert_eq!(names, all.map(|name| format!("Action::\"{name}\"")));
+    }
+
+    #[test]
+    fn any_action_that_is_an_id_stands_in_the_schema() {
+        let all: String =
+            (0..128_u8).map(char::from).filter(|c| Action::new(&c.to_string()).is_ok()).collect();
+        let action = Action::new(&all).unwrap();
+        let (schema, _) = Schema::from_cedarschema_str(&schema_text([&action])).unwrap();
+        assert!(schema.actions().any(|known| known.id().unescaped() == all));
+    }
+}

@@ -1,0 +1,270 @@
+//! The fast path against Cedar's public `Authorizer`, which is given every policy, every attribute and
+//! every ancestor.
+
+use std::collections::BTreeMap;
+
+use cedar_policy::{
+    Authorizer, Context, Entities, Entity, EntityUid, PolicySet as CedarPolicies, Request,
+    RestrictedExpression as Value,
+};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::{Case, MONDAY, PURPOSE, id};
+use crate::id::PolicyId;
+use crate::policy::{Decision, PolicySet, check_one};
+
+const PRINCIPALS: &[&str] = &[
+    "principal",
+    "principal == Agent::\"a1\"",
+    "principal == Owner::\"o1\"",
+    "principal in Agent::\"a1\"",
+    "principal in Group::\"g1\"",
+    "principal in Group::\"g2\"",
+    "principal is Agent",
+    "principal is Owner",
+    "principal is Agent in Group::\"g1\"",
+    "principal is Owner in Group::\"g1\"",
+];
+const ACTIONS: &[&str] = &[
+    "action",
+    "action == Action::\"x/1\"",
+    "action in [Action::\"x/1\", Action::\"x/2\"]",
+    "action in []",
+];
+const RESOURCES: &[&str] = &[
+    "resource",
+    "resource == Resource::\"crm://case/1\"",
+    "resource in Resource::\"crm://case\"",
+    "resource in Resource::\"crm://case/\"",
+    "resource in Resource::\"crm://\"",
+    "resource is Resource",
+    "resource is Resource in Resource::\"s3://b\"",
+];
+const CONDITIONS: &[&str] = &[
+    "",
+    "",
+    "",
+    "when { context.time.hour < 12 }",
+    "when { context has task }",
+    "unless { context has task && context.task == \"task_1\" }",
+    "when { context has session && context.session == \"s1\" }",
+    "when { context has justification && context.justification like \"*urgent*\" }",
+    "when { context has agent && context.agent == Agent::\"a1\" }",
+    "when { context has agent && context.agent in Group::\"g2\" && context.agent.owner == context.owner }",
+    "when { context has agent.purpose && context.agent.purpose == \"support\" }",
+    "when { context has agent && context.agent.owner in Group::\"g1\" }",
+    "when { context.owner in Group::\"g1\" }",
+    "when { context.owner.id like \"o*1\" }",
+    "when { context has tool && context.tool.server == \"crm\" }",
+    "when { context has tool.name && context.tool.name == \"read\" }",
+    "when { context.effect == \"read\" } unless { context.time.weekday > 5 }",
+    "when { [\"read\", \"write\"].contains(context.effect) }",
+    "when { 9223372036854775807 - context.time.hour + 12 > 0 }",
+    "when { principal in Group::\"g2\" }",
+    "when { principal in [Group::\"g1\", Group::\"g2\"] }",
+    "when { principal is Agent && principal.purpose == \"support\" }",
+    "when { principal is Agent && principal.owner in Group::\"g2\" }",
+    "when { principal is Agent && principal.owner.id == \"o1\" }",
+    "when { principal is Owner && principal.id == \"o1\" }",
+    "when { principal == context.owner }",
+    "when { principal has purpose }",
+    "when { action == Action::\"x/1\" }",
+    "when { resource in Resource::\"crm://case\" || resource == Resource::\"s3://b/k\" }",
+    "when { resource in [Resource::\"crm://case/1/\", Resource::\"s3:\"] }",
+    "when { resource.uri like \"crm://case/*\" }",
+    "when { resource.scheme == \"crm\" && resource.path like \"case/*\" }",
+    "when { (if context.effect == \"read\" then resource else resource) in Resource::\"s3://b\" }",
+    "when { context == context || context has task }",
+    "when { ip(\"10.0.0.1\").isInRange(ip(\"10.0.0.0/8\")) && context has task }",
+    "when { context.time.unix - 1000 > 0 && context.time.weekday == 1 }",
+];
+
+/// Policies that are valid; heads and conditions that contradict each other are left out.
+fn policy() -> impl Strategy<Value = String> {
+    let effect = select(&["permit", "permit", "forbid"][..]);
+    (effect, select(PRINCIPALS), select(ACTIONS), select(RESOURCES), select(CONDITIONS)).prop_map(
+        |(effect, principal, action, resource, condition)| {
+            format!("{effect} ({principal}, {action}, {resource}) {condition};")
+        },
+    )
+}
+
+prop_compose! {
+    fn case()(
+        in_person in prop::bool::weighted(0.2),
+        agent in select(&["a1", "a2"][..]),
+        owner in select(&["o1", "o2"][..]),
+        agent_groups in prop::sample::subsequence(&["g1", "g2", "g3"][..], 0..3),
+        owner_groups in prop::sample::subsequence(&["g1", "g2", "g3"][..], 0..3),
+        of_owner in any::<bool>(),
+        action in select(&["x/1", "x/2", "y/1", "list"][..]),
+        resource in select(&["crm://case/1", "crm://case/1/n", "crm://case", "crm://casework/1", "s3://b/k"][..]),
+        task in prop::option::of(1_u64..3),
+        session in prop::option::of(select(&["s1", "s2"][..])),
+        justification in prop::option::of(select(&["urgent!", "later"][..])),
+        tool in prop::option::of(select(&["crm/read", "x/y/z"][..])),
+        effect in select(&["read", "write", "destructive"][..]),
+        now in prop_oneof![Just(MONDAY), 0..4_000_000_000_u64],
+    ) -> Case {
+        let agent = (!in_person).then_some((agent, agent_groups));
+        Case {
+            agent, owner: (owner, owner_groups), of_owner, action, resource, task, session,
+            justification, tool, effect, now,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn the_sliced_fast_path_answers_as_all_policies_in_cedar_do(
+        texts in prop::collection::vec(policy(), 0..20),
+        cases in prop::collection::vec(case(), 1..24),
+    ) {
+        let (set, texts) = valid(texts);
+        let named = texts.iter().map(|(id, text)| {
+            cedar_policy::Policy::parse(Some(cedar_policy::PolicyId::new(id.as_str())), text).unwrap()
+        });
+        let cedar = CedarPolicies::from_policies(named).unwrap();
+        for case in cases {
+            let verdict = case.asked(|question| set.evaluate(question));
+            let determining: Vec<_> =
+                verdict.determining.iter().map(|index| set.id(*index).unwrap().to_string()).collect();
+            let expected = authorizer(&cedar, &case);
+            prop_assert_eq!((verdict.decision, determining, verdict.errors), expected, "{:?} {:#?}", case, texts);
+        }
+    }
+}
+
+/// The set of those texts that are valid, under ids in their order.
+fn valid(texts: Vec<String>) -> (PolicySet, BTreeMap<PolicyId, String>) {
+    let ids = (0..texts.len()).map(|n| id(&format!("p{n:02}")));
+    let mut texts: BTreeMap<_, _> = ids.zip(texts).collect();
+    loop {
+        match PolicySet::compile(texts.iter().map(|(id, text)| (id, text.as_str()))) {
+            Ok(set) => return (set, texts),
+            Err(errors) => errors.iter().for_each(|fault| {
+                texts.remove(&fault.policy);
+            }),
+        }
+    }
+}
+
+#[test]
+fn every_condition_of_the_property_is_valid_somewhere() {
+    for condition in CONDITIONS {
+        let valid = ["principal", "principal is Agent"].iter().any(|principal| {
+            check_one(&id("p"), &format!("permit ({principal}, action, resource) {condition};"))
+                .is_ok()
+        });
+        let why =
+            check_one(&id("p"), &format!("permit (principal, action, resource) {condition};"));
+        assert!(valid, "{condition} {why:?}");
+    }
+}
+
+/// Cedar's answer with our rule for errors.
+fn authorizer(policies: &CedarPolicies, case: &Case) -> (Decision, Vec<String>, bool) {
+    let response = Authorizer::new().is_authorized(&request(case), policies, &entities(case));
+    let errors: Vec<_> = response
+        .diagnostics()
+        .errors()
+        .map(|error| match error {
+            cedar_policy::AuthorizationError::PolicyEvaluationError(error) => {
+                error.policy_id().to_string()
+            }
+        })
+        .collect();
+    let allowed = response.decision() == cedar_policy::Decision::Allow;
+    let reasons = response.diagnostics().reason().map(ToString::to_string);
+    let mut determining: Vec<String> = match (allowed, errors.is_empty()) {
+        (true, false) => Vec::new(),
+        _ => reasons.collect(),
+    };
+    determining.extend(errors.iter().cloned());
+    determining.sort();
+    let decision = match (allowed && errors.is_empty(), determining.is_empty()) {
+        (true, _) => Decision::Permit,
+        (false, false) => Decision::Forbid,
+        (false, true) => Decision::Silent,
+    };
+    (decision, determining, !errors.is_empty())
+}
+
+fn uid(of: &str, id: &str) -> EntityUid {
+    EntityUid::from_type_name_and_id(of.parse().unwrap(), cedar_policy::EntityId::new(id))
+}
+
+fn text(value: &str) -> Value {
+    Value::new_string(value.to_owned())
+}
+
+fn request(case: &Case) -> Request {
+    let principal = match &case.agent {
+        Some((agent, _)) if !case.of_owner => uid("Agent", agent),
+        _ => uid("Owner", case.owner.0),
+    };
+    let hour = case.now % 86_400 / 3_600;
+    let weekday = (case.now / 86_400 + 3) % 7 + 1;
+    let number = |n: u64| Value::new_long(i64::try_from(n).unwrap());
+    let time = [("unix", number(case.now)), ("hour", number(hour)), ("weekday", number(weekday))];
+    let tool = case.tool.map(|tool| {
+        let (server, name) = tool.split_once('/').unwrap();
+        Value::new_record([("server".to_owned(), text(server)), ("name".to_owned(), text(name))])
+            .unwrap()
+    });
+    let agent = case.agent.as_ref().map(|(agent, _)| Value::new_entity_uid(uid("Agent", agent)));
+    let pairs = [
+        ("task", case.task.map(|task| text(&format!("task_{task}")))),
+        ("session", case.session.map(text)),
+        ("justification", case.justification.map(text)),
+        ("agent", agent),
+        ("owner", Some(Value::new_entity_uid(uid("Owner", case.owner.0)))),
+        ("tool", tool),
+        ("effect", Some(text(case.effect))),
+        ("time", Some(Value::new_record(time.map(|(name, n)| (name.to_owned(), n))).unwrap())),
+    ];
+    let pairs = pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let context = Context::from_pairs(pairs).unwrap();
+    Request::new(
+        principal,
+        uid("Action", case.action),
+        uid("Resource", case.resource),
+        context,
+        None,
+    )
+    .unwrap()
+}
+
+fn entities(case: &Case) -> Entities {
+    let groups = |of: &[&str]| of.iter().map(|group| uid("Group", group)).collect();
+    let named = |name: &str, value: Value| (name.to_owned(), value);
+    let (owner, owner_groups) = &case.owner;
+    let owner_uid = uid("Owner", owner);
+    let of_owner = [named("id", text(owner))].into();
+    let mut entities =
+        vec![Entity::new(owner_uid.clone(), of_owner, groups(owner_groups)).unwrap()];
+    if let Some((agent, agent_groups)) = &case.agent {
+        let attributes = [
+            named("id", text(agent)),
+            named("owner", Value::new_entity_uid(owner_uid)),
+            named("purpose", text(PURPOSE)),
+        ];
+        let agent = Entity::new(uid("Agent", agent), attributes.into(), groups(agent_groups));
+        entities.push(agent.unwrap());
+    }
+    let (scheme, path) = case.resource.split_once("://").unwrap();
+    let attributes = [
+        named("uri", text(case.resource)),
+        named("scheme", text(scheme)),
+        named("path", text(path)),
+    ];
+    // Prefixes by splitting: with each slash, and without it.
+    let slashes = case.resource.match_indices('/');
+    let parents = slashes.flat_map(|(at, _)| [&case.resource[..at], &case.resource[..=at]]);
+    let parents = parents.map(|prefix| uid("Resource", prefix)).collect();
+    entities.push(Entity::new(uid("Resource", case.resource), attributes.into(), parents).unwrap());
+    Entities::from_entities(entities, None).unwrap()
+}
