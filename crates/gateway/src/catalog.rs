@@ -1,0 +1,165 @@
+//! The tools a server says it has: each definition's hash, and its untrusted hints.
+//!
+//! The hash covers name, description, input schema and annotations, which is what an agent and its
+//! owner go by when they decide to use a tool. A definition that changes has another hash, and the
+//! ledger treats it as another tool.
+
+use std::collections::BTreeMap;
+
+use bailiwick_core::event::Effect;
+use bailiwick_core::json::{Limits, canonical, parse_strict};
+use bailiwick_core::record::hash::Digest;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The most tools that are remembered of one server.
+pub const TOOLS_MAX: usize = 4_096;
+/// How large and how deep a list of tools may be.
+const LIMITS: Limits = Limits { bytes: 16 * 1_024 * 1_024, depth: 64 };
+const CONTEXT: &str = "bailiwick v1 tool definition";
+
+/// What a server says about a tool's nature. Believed only where it makes things worse.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub struct Hints {
+    /// `readOnlyHint`.
+    #[serde(default, rename = "readOnlyHint")]
+    pub read_only: Option<bool>,
+    /// `destructiveHint`.
+    #[serde(default, rename = "destructiveHint")]
+    pub destructive: Option<bool>,
+    /// `openWorldHint`.
+    #[serde(default, rename = "openWorldHint")]
+    pub open_world: Option<bool>,
+}
+
+impl Hints {
+    /// The effect of a tool of which nothing else is known.
+    #[must_use]
+    pub const fn effect(self) -> Effect {
+        match (self.destructive, self.open_world) {
+            (Some(true), _) => Effect::Destructive,
+            (Some(false) | None, Some(true)) => Effect::External,
+            (Some(false) | None, Some(false) | None) => Effect::Write,
+        }
+    }
+}
+
+/// What is remembered of a tool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Definition {
+    /// Hash of the definition; none for a tool that was not listed, or not in a way that has only
+    /// one meaning.
+    pub hash: Option<Digest>,
+    /// Its hints.
+    pub hints: Hints,
+}
+
+/// The tools that were listed in this session.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    tools: BTreeMap<String, Definition>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    tools: Vec<Tool>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Tool {
+    name: String,
+    #[serde(default)]
+    description: Value,
+    #[serde(default, rename = "inputSchema")]
+    input_schema: Value,
+    #[serde(default)]
+    annotations: Value,
+}
+
+impl Catalog {
+    /// Takes the tools from a result of `tools/list`. What is not understood is not taken, so that
+    /// its tools go without a hash.
+    pub fn learn(&mut self, result: &str) {
+        let listed = match parse_strict(result.as_bytes(), LIMITS) {
+            Ok(listed) => listed,
+            Err(error) => {
+                tracing::warn!(%error, "the server's list of tools is not understood");
+                return;
+            }
+        };
+        let Ok(Listed { tools }) = serde_json::from_value(listed) else {
+            tracing::warn!("the server's list of tools is none");
+            return;
+        };
+        for tool in tools {
+            if self.tools.len() >= TOOLS_MAX && !self.tools.contains_key(&tool.name) {
+                tracing::warn!(TOOLS_MAX, "the server has more tools than are remembered");
+                return;
+            }
+            let hints = serde_json::from_value(tool.annotations.clone()).unwrap_or_default();
+            let definition = Definition { hash: hash(&tool), hints };
+            self.tools.insert(tool.name, definition);
+        }
+    }
+
+    /// What is known of `tool`.
+    #[must_use]
+    pub fn of(&self, tool: &str) -> Definition {
+        self.tools.get(tool).copied().unwrap_or_default()
+    }
+}
+
+fn hash(tool: &Tool) -> Option<Digest> {
+    let canonical = canonical(&serde_json::to_value(tool).ok()?).ok()?;
+    Some(Digest(blake3::derive_key(CONTEXT, &canonical)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn learned(tools: &str) -> Catalog {
+        let mut catalog = Catalog::default();
+        catalog.learn(&format!(r#"{{"tools":{tools}}}"#));
+        catalog
+    }
+
+    #[test]
+    fn a_definition_has_one_hash_in_every_spelling() {
+        let a =
+            learned(r#"[{"name":"t","description":"d","inputSchema":{"a":1,"b":2},"title":"x"}]"#);
+        let b = learned(
+            r#"[{"inputSchema":{"b":2.0,"a":1},"annotations":null,"description":"\u0064","name":"t"}]"#,
+        );
+        assert!(a.of("t").hash.is_some());
+        assert_eq!(a.of("t"), b.of("t"));
+    }
+
+    #[test]
+    fn whatever_an_agent_goes_by_changes_the_hash() {
+        let base = learned(r#"[{"name":"t","description":"d","inputSchema":{}}]"#).of("t").hash;
+        for other in [
+            r#"[{"name":"t","description":"e","inputSchema":{}}]"#,
+            r#"[{"name":"t","description":"d","inputSchema":{"x":1}}]"#,
+            r#"[{"name":"t","description":"d","inputSchema":{},"annotations":{"readOnlyHint":true}}]"#,
+        ] {
+            assert_ne!(learned(other).of("t").hash, base, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_could_be_read_in_two_ways_teaches_nothing() {
+        for bad in [r#"[{"name":"t","name":"u"}]"#, r#"[{"nam":"t"}]"#, "7"] {
+            assert_eq!(learned(bad).of("t"), Definition::default(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn hints_are_read_where_they_are_booleans() {
+        let catalog = learned(
+            r#"[{"name":"t","annotations":{"destructiveHint":true}},{"name":"u","annotations":{"destructiveHint":"yes"}}]"#,
+        );
+        assert_eq!(catalog.of("t").hints.effect(), Effect::Destructive);
+        assert_eq!(catalog.of("u").hints, Hints::default());
+    }
+}

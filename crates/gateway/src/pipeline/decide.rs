@@ -1,0 +1,249 @@
+//! A call's way from the question to its record.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bailiwick_client::Error;
+use bailiwick_client::authority::{
+    AUTHORIZE_TIMEOUT, Ask, Authority, Denial, NewTask, Permit, Ruling,
+};
+use bailiwick_core::command::Finish;
+use bailiwick_core::event::{DenialCode, Outcome};
+use bailiwick_core::id::{RequestId, TaskId, Text};
+use bailiwick_core::record::hash::Digest;
+use futures::FutureExt;
+use serde_json::value::RawValue;
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+use super::Session;
+use super::calls::{CALLS_MAX, Deciding, Pending, Running, Subject};
+use crate::denial::{self, Decision};
+use crate::frame::{INVALID_PARAMS, Id, Key, Reply, ToolCall, members, parse_call};
+
+/// Under this key a client may say in `_meta` why it calls.
+pub const JUSTIFICATION: &str = "dev.bailiwick/justification";
+const RESULT_CONTEXT: &str = "bailiwick v1 tool result";
+/// Waits between attempts to record an outcome.
+const REPORT_WAITS: [Duration; 3] =
+    [Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(800)];
+
+/// A question's answer.
+pub(super) struct Decided {
+    key: Key,
+    result: Result<(Ruling, TaskId), Error>,
+}
+
+impl<A: Authority> Session<A> {
+    /// Puts a call to the authority; the answer for the client when it cannot even be asked about.
+    pub(super) fn ask(&mut self, id: &Id, params: Option<&RawValue>) -> Result<Subject, Vec<u8>> {
+        let call = parse_call(params)
+            .map_err(|why| denial::error(Some(id), INVALID_PARAMS, &why, None))?;
+        if self.requests.calls() >= CALLS_MAX {
+            let decision = Decision::new(DenialCode::Overloaded);
+            let why = format!("more than {CALLS_MAX} calls are in flight");
+            return Err(denial::undecided(id, &why, &decision));
+        }
+        let ask = self.question(&call).map_err(|(code, why)| {
+            let text = denial::words(&call.name, code, &why);
+            denial::refused_result(id, &text, &Decision::new(code))
+        })?;
+        let subject = Subject::of(&ask);
+        let authority = Arc::clone(&self.authority);
+        let task = Arc::clone(&self.task);
+        let key = id.key().clone();
+        let decided = async move {
+            let result = decide(authority.as_ref(), &task, ask).await;
+            Decided { key, result }
+        };
+        self.deciding.push(decided.boxed());
+        Ok(subject)
+    }
+
+    fn question(&mut self, call: &ToolCall<'_>) -> Result<Ask, (DenialCode, String)> {
+        let definition = self.catalog.of(&call.name);
+        let mapped = self
+            .config
+            .mapping
+            .resolve(&call.name, call.arguments, definition.hints)
+            .map_err(|unmapped| (unmapped.code, unmapped.message))?;
+        let justification =
+            justification(call.meta).map_err(|why| (DenialCode::InvalidArguments, why))?;
+        self.asked += 1;
+        let call_id = RequestId::new(&format!("{}-{}", self.id, self.asked))
+            .expect("a session id and a number are a request id");
+        Ok(Ask {
+            agent: self.config.agent.clone(),
+            on_behalf_of: self.config.on_behalf_of.clone(),
+            task: self.config.task,
+            session: Some(self.id.clone()),
+            tool: mapped.tool,
+            tool_hash: definition.hash,
+            action: mapped.action,
+            resource: mapped.resource,
+            effect: mapped.effect,
+            arguments: call.arguments.map(ToOwned::to_owned),
+            disclosed: mapped.disclosed,
+            justification,
+            call_id,
+            reports_outcome: true,
+        })
+    }
+
+    pub(super) fn wait_for_decision(&mut self, id: Id, subject: Subject, line: Vec<u8>) {
+        let key = id.key().clone();
+        let call = Deciding { id, line, subject, asked: Instant::now(), cancelled: false };
+        self.requests.insert(key, Pending::Deciding(Box::new(call)));
+    }
+
+    /// The authority has answered: the call goes through now, or never.
+    pub(super) fn decided(&mut self, Decided { key, result }: Decided) {
+        let Some(Pending::Deciding(call)) = self.requests.take(&key) else { return };
+        let (permit, task) = match result {
+            Ok((Ruling::Allowed(permit), task)) => (permit, task),
+            Ok((Ruling::Denied(denial), _)) => return self.refuse(&call, &denial),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "no decision");
+                let denial =
+                    Denial { code: DenialCode::Unavailable, message: String::new(), receipt: None };
+                return self.refuse(&call, &denial);
+            }
+        };
+        let mut call = *call;
+        call.subject.task = Some(task);
+        let late = match self.feed.ended(&call.subject, &permit, call.asked) {
+            None if permit.valid_until <= Instant::now().into_std() => {
+                Some(DenialCode::Unavailable)
+            }
+            ended => ended,
+        };
+        if call.cancelled || late.is_some() {
+            self.report(unused(&permit));
+            let code = late.unwrap_or(DenialCode::Unavailable);
+            let denial = Denial { code, message: String::new(), receipt: Some(permit.receipt) };
+            return self.refuse(&call, &denial);
+        }
+        let bytes_in = call.line.len() as u64;
+        self.server.send(call.line);
+        let (id, subject, forwarded) = (call.id, call.subject, Instant::now());
+        let running = Running { id, subject, permit, forwarded, bytes_in };
+        self.requests.insert(key, Pending::Running(Box::new(running)));
+    }
+
+    /// The authority has answered after the session's end: what was allowed is not used.
+    pub(super) fn decided_late(&mut self, decided: Decided) {
+        if let Ok((Ruling::Allowed(permit), _)) = decided.result {
+            self.report(unused(&permit));
+        }
+    }
+
+    fn refuse(&self, call: &Deciding, no: &Denial) {
+        if call.cancelled {
+            return;
+        }
+        let decision = Decision {
+            decision_id: no.call(),
+            evaluation_id: Some(call.subject.evaluation.clone()),
+            receipt: no.receipt,
+            ..Decision::new(no.code)
+        };
+        let text = denial::words(call.subject.tool.as_str(), no.code, &no.message);
+        self.client.send(if denial::is_undecided(no.code) {
+            denial::undecided(&call.id, &text, &decision)
+        } else {
+            denial::refused_result(&call.id, &text, &decision)
+        });
+    }
+
+    /// The server has answered a call.
+    pub(super) fn answered(&self, call: &Running, reply: &Reply<'_>) {
+        let (raw, failed) = match reply {
+            Reply::Result(raw) => (raw.get(), is_error(raw)),
+            Reply::Error(raw) => (raw.get(), true),
+        };
+        self.report(Finish {
+            call: call.permit.call,
+            outcome: if failed { Outcome::Error } else { Outcome::Ok },
+            latency_us: micros(call.forwarded),
+            bytes_in: call.bytes_in,
+            bytes_out: raw.len() as u64,
+            result: Some(Digest(blake3::derive_key(RESULT_CONTEXT, raw.as_bytes()))),
+        });
+    }
+
+    /// Records how a call ended, without anybody waiting for it.
+    pub(super) fn report(&self, finish: Finish) {
+        let authority = Arc::clone(&self.authority);
+        let report = async move {
+            for wait in REPORT_WAITS {
+                match authority.finish(finish.clone()).await {
+                    Ok(()) => return,
+                    Err(error @ (Error::Unavailable { .. } | Error::Answer { .. })) => {
+                        tracing::debug!(%error, call = %finish.call, "outcome not recorded yet");
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, call = %finish.call, "outcome refused");
+                        return;
+                    }
+                }
+                tokio::time::sleep(wait).await;
+            }
+            tracing::warn!(call = %finish.call, "outcome not recorded");
+        };
+        self.reports.push(report.boxed());
+    }
+}
+
+/// One decision under the session's task, which is opened first if there is none. Silence is none.
+async fn decide<A: Authority>(
+    authority: &A,
+    session_task: &OnceCell<TaskId>,
+    mut ask: Ask,
+) -> Result<(Ruling, TaskId), Error> {
+    let decision = async {
+        let task = match ask.task {
+            Some(task) => task,
+            None => {
+                let task = NewTask { agent: ask.agent.clone(), sort: None };
+                *session_task.get_or_try_init(|| authority.open_task(task)).await?
+            }
+        };
+        ask.task = Some(task);
+        Ok((authority.authorize(ask).await?, task))
+    };
+    match tokio::time::timeout(AUTHORIZE_TIMEOUT, decision).await {
+        Ok(decided) => decided,
+        Err(_) => Err(Error::unavailable("authorize")),
+    }
+}
+
+/// The outcome of a call that was allowed and not passed on.
+fn unused(permit: &Permit) -> Finish {
+    Finish {
+        call: permit.call,
+        outcome: Outcome::Cut,
+        latency_us: 0,
+        bytes_in: 0,
+        bytes_out: 0,
+        result: None,
+    }
+}
+
+pub(super) fn micros(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Whether a tool result says that the tool failed, or is none.
+fn is_error(result: &RawValue) -> bool {
+    members(result.get())
+        .map_or(true, |members| members.get("isError").is_some_and(|raw| raw.get() == "true"))
+}
+
+fn justification(meta: Option<&RawValue>) -> Result<Option<Text>, String> {
+    let Some(meta) = meta else { return Ok(None) };
+    let members = members(meta.get()).map_err(|_| "`_meta` is not an object".to_owned())?;
+    let Some(raw) = members.get(JUSTIFICATION) else { return Ok(None) };
+    let text: String = serde_json::from_str(raw.get())
+        .map_err(|_| format!("`{JUSTIFICATION}` is not a string"))?;
+    Text::new(&text).map(Some).map_err(|e| format!("`{JUSTIFICATION}`: {e}"))
+}

@@ -1,0 +1,160 @@
+//! What passes, in both directions.
+
+use bailiwick_client::Authority;
+
+use super::Session;
+use super::calls::{Pending, REQUESTS_MAX};
+use crate::denial;
+use crate::frame::{
+    CLIENT_FRAME_BYTES_MAX, Frame, INTERNAL_ERROR, INVALID_REQUEST, Id, Line, METHOD_NOT_FOUND,
+    Reply, members, parse_lightly, parse_strictly, twin,
+};
+
+const TOOLS_CALL: &str = "tools/call";
+const TOOLS_LIST: &str = "tools/list";
+const CANCELLED: &str = "notifications/cancelled";
+const NOTIFICATIONS: &str = "notifications/";
+
+/// Further requests of the 2025-11-25 revision and older that a client may make.
+const PASSED: [&str; 16] = [
+    "initialize",
+    "ping",
+    "resources/list",
+    "resources/read",
+    "resources/templates/list",
+    "resources/subscribe",
+    "resources/unsubscribe",
+    "prompts/list",
+    "prompts/get",
+    "completion/complete",
+    "logging/setLevel",
+    "tasks/get",
+    "tasks/list",
+    "tasks/result",
+    "tasks/cancel",
+    TOOLS_LIST,
+];
+
+impl<A: Authority> Session<A> {
+    pub(super) fn from_client(&mut self, line: Line) {
+        let line = match line {
+            Line::Whole(line) if line.iter().all(u8::is_ascii_whitespace) => return,
+            Line::Whole(line) => line,
+            Line::TooLong => {
+                let why = format!("a message of more than {CLIENT_FRAME_BYTES_MAX} bytes");
+                self.client.send(denial::error(None, INVALID_REQUEST, &why, None));
+                return;
+            }
+        };
+        match parse_strictly(&line) {
+            Err(bad) => self.client.send(denial::bad(&bad)),
+            Ok(Frame::Response { .. }) => self.server.send(line),
+            Ok(Frame::Notification { method, params }) => {
+                if method == CANCELLED {
+                    let id = params.and_then(|params| cancelled_id(params.get()));
+                    self.cancelled(id, line);
+                } else if method.starts_with(NOTIFICATIONS) {
+                    self.server.send(line);
+                } else {
+                    tracing::warn!("a request without an id was dropped");
+                }
+            }
+            Ok(Frame::Request { id, method, params }) => {
+                if let Err((code, why)) = self.admit(&id, &method) {
+                    self.client.send(denial::error(Some(&id), code, &why, None));
+                } else if method == TOOLS_CALL {
+                    match self.ask(&id, params) {
+                        Err(answer) => self.client.send(answer),
+                        Ok(subject) => self.wait_for_decision(id, subject, line),
+                    }
+                } else {
+                    let listing = method == TOOLS_LIST;
+                    let pending = if listing { Pending::Listing } else { Pending::Passed };
+                    self.requests.insert(id.key().clone(), pending);
+                    self.server.send(line);
+                }
+            }
+        }
+    }
+
+    /// Whether a request may be looked at; if not, the error's code and words.
+    fn admit(&self, id: &Id, method: &str) -> Result<(), (i32, String)> {
+        if self.requests.contains(id.key()) {
+            return Err((INVALID_REQUEST, "the id is in use".to_owned()));
+        }
+        if self.requests.waiting() >= REQUESTS_MAX {
+            return Err((INTERNAL_ERROR, format!("more than {REQUESTS_MAX} requests wait")));
+        }
+        if method != TOOLS_CALL && !PASSED.contains(&method) {
+            let method: String = method.chars().take(80).collect();
+            return Err((METHOD_NOT_FOUND, format!("no method `{method}`")));
+        }
+        Ok(())
+    }
+
+    /// The client no longer wants a request.
+    fn cancelled(&mut self, id: Option<Id>, line: Vec<u8>) {
+        let Some(id) = id else {
+            tracing::warn!("a cancellation that names no request was dropped");
+            return;
+        };
+        match self.requests.get_mut(id.key()) {
+            Some(Pending::Deciding(call)) => call.cancelled = true,
+            Some(Pending::Passed | Pending::Listing) => {
+                self.server.send(line);
+                self.requests.end(id.key().clone());
+            }
+            Some(Pending::Running(_)) => {
+                self.server.send(line);
+                self.record_cut(id.key());
+            }
+            Some(Pending::Ended) | None => {}
+        }
+    }
+
+    pub(super) fn from_server(&mut self, line: Vec<u8>) {
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return;
+        }
+        let (id, outcome) = match parse_lightly(&line) {
+            Ok(Frame::Response { id, outcome }) => (id, outcome),
+            Ok(Frame::Request { .. } | Frame::Notification { .. }) => {
+                self.client.send(line);
+                return;
+            }
+            Err(bad) => {
+                tracing::warn!(code = bad.code, "the server said something that is no message");
+                return;
+            }
+        };
+        match self.requests.take(id.key()) {
+            Some(Pending::Passed) => self.client.send(line),
+            Some(Pending::Listing) => {
+                if let Reply::Result(result) = outcome {
+                    self.catalog.learn(result.get());
+                }
+                self.client.send(line);
+            }
+            Some(Pending::Running(call)) => {
+                self.answered(&call, &outcome);
+                self.client.send(line);
+            }
+            Some(waiting @ Pending::Deciding(_)) => {
+                tracing::warn!("the server answered a call that it was not given");
+                self.requests.insert(id.key().clone(), waiting);
+            }
+            Some(Pending::Ended) | None => {
+                tracing::debug!("an answer that nobody waits for was dropped");
+            }
+        }
+    }
+}
+
+fn cancelled_id(params: &str) -> Option<Id> {
+    const REQUEST_ID: &str = "requestId";
+    let members = members(params).ok()?;
+    if twin(&members, &[REQUEST_ID]).is_some() {
+        return None;
+    }
+    members.get(REQUEST_ID).and_then(|raw| Id::parse(raw))
+}
