@@ -124,9 +124,10 @@ impl Inner {
                         self.take_snapshot();
                         return;
                     }
-                    let wait = tokio::time::timeout(Duration::from_millis(100), head.changed());
                     // Time out or not: the loop looks again.
-                    let _ = runtime.block_on(wait);
+                    let _ = runtime.block_on(async {
+                        tokio::time::timeout(Duration::from_millis(100), head.changed()).await
+                    });
                 }
                 Ok(entries) => {
                     self.apply(&entries);
