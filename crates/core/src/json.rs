@@ -72,12 +72,13 @@ pub fn commitment(secret: &[u8; 32], arguments: &Value) -> Result<Digest, JsonEr
     Ok(Digest(*hash.as_bytes()))
 }
 
+#[derive(Clone, Copy)]
 struct Strict {
     depth_left: usize,
 }
 
 impl Strict {
-    fn deeper<E: serde::de::Error>(&self) -> Result<Self, E> {
+    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
         match self.depth_left.checked_sub(1) {
             Some(depth_left) => Ok(Self { depth_left }),
             None => Err(E::custom("arrays and objects are nested too deep")),
@@ -137,20 +138,22 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
         let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(self.deeper()?)? {
+        while let Some(item) = items.next_element_seed(inner)? {
             list.push(item);
         }
         Ok(Value::Array(list))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
         let mut map = Map::new();
         while let Some(name) = members.next_key::<String>()? {
             if map.contains_key(&name) {
                 return Err(A::Error::custom(format!("the member `{name}` stands there twice")));
             }
-            let value = members.next_value_seed(self.deeper()?)?;
+            let value = members.next_value_seed(inner)?;
             map.insert(name, value);
         }
         Ok(Value::Object(map))
@@ -182,7 +185,10 @@ mod tests {
 
     #[test]
     fn size_depth_rubbish_and_leftovers_are_refused() {
-        assert!(refused("[[[[[1]]]]]").contains("too deep"));
+        for text in ["[[[[[1]]]]]", "[[[[[]]]]]", r#"[[[[{}]]]]"#, r#"{"a":[{"a":[[]]}]}"#] {
+            assert!(refused(text).contains("too deep"), "{text}");
+        }
+        assert!(parse_strict(b"[[[[1]]]]", Limits { bytes: 9, depth: 4 }).is_ok());
         assert!(refused(&"1".repeat(1_001)).contains("bytes"));
         for text in ["", "{", "nul", "1 2", "{} x", "\u{feff}{}", "{'a':1}"] {
             assert!(!refused(text).is_empty(), "{text}");
