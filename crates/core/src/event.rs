@@ -5,8 +5,11 @@
 //! one. Bodies are `salt ‖ bincode(About) ‖ bincode(fact)`; golden bytes of every kind are tested.
 
 use crate::id::{CredentialId, OwnerId, RequestId};
+use crate::record::frame::BODY_BYTES_MAX;
 use crate::record::hash::{Digest, Link};
 use crate::time::Time;
+use bincode::enc::write::{SizeWriter, Writer};
+use bincode::error::EncodeError;
 
 mod calls;
 mod credentials;
@@ -180,11 +183,15 @@ pub enum DecodeError {
     },
 }
 
+/// Decoding claims memory before it reads, by the size that things have in memory and not by the
+/// size that they have in a body: hence more than a body may have, and still bounded.
+const CLAIM_BYTES_MAX: usize = 4 * BODY_BYTES_MAX;
+
 const CODEC: bincode::config::Configuration<
     bincode::config::LittleEndian,
     bincode::config::Varint,
-    bincode::config::Limit<65_535>,
-> = bincode::config::standard().with_limit::<65_535>();
+    bincode::config::Limit<CLAIM_BYTES_MAX>,
+> = bincode::config::standard().with_limit::<CLAIM_BYTES_MAX>();
 
 macro_rules! facts {
     ($($kind:literal $name:literal $variant:ident($type:ty);)+) => {
@@ -216,11 +223,10 @@ macro_rules! facts {
                 1
             }
 
-            fn encode_to(&self, out: &mut Vec<u8>) -> Result<(), bincode::error::EncodeError> {
+            fn encode_to(&self, out: &mut impl Writer) -> Result<(), EncodeError> {
                 match self {$(
-                    Self::$variant(fact) => { bincode::encode_into_std_write(fact, out, CODEC)?; }
+                    Self::$variant(fact) => bincode::encode_into_writer(fact, out, CODEC),
                 )+}
-                Ok(())
             }
 
             fn decode_from(kind: u16, bytes: &[u8]) -> Option<Result<(Self, usize), bincode::error::DecodeError>> {
@@ -274,19 +280,26 @@ facts! {
 }
 
 impl Event {
-    /// Writes the body, salt first, to the end of `out`.
+    /// Writes the body, salt first, to the end of `out`, which is left as it was on an error.
     ///
     /// # Errors
-    /// Only when the encoded body exceeds the frame's limit; `decide` keeps bodies below it.
+    /// Only when the body would have more than [`BODY_BYTES_MAX`] bytes; `decide` keeps below that.
     pub fn encode_body(
         &self,
         salt: [u8; SALT_BYTES],
         out: &mut Vec<u8>,
-    ) -> Result<(), bincode::error::EncodeError> {
+    ) -> Result<(), EncodeError> {
         let start = out.len();
         out.extend_from_slice(&salt);
-        bincode::encode_into_std_write(&self.about, out, CODEC)?;
-        self.fact.encode_to(out)?;
+        let written = self.encode_to(&mut Appender(out));
+        if let Err(error) = written {
+            out.truncate(start);
+            return Err(error);
+        }
+        if out.len() - start > BODY_BYTES_MAX {
+            out.truncate(start);
+            return Err(EncodeError::Other("an event body has at most 65,535 bytes"));
+        }
         debug_assert_eq!(
             Self::decode_body(self.fact.kind(), self.fact.schema(), &out[start..]).as_ref(),
             Ok(self),
@@ -295,12 +308,30 @@ impl Event {
         Ok(())
     }
 
+    fn encode_to(&self, out: &mut impl Writer) -> Result<(), EncodeError> {
+        bincode::encode_into_writer(&self.about, &mut *out, CODEC)?;
+        self.fact.encode_to(out)
+    }
+
+    /// How many bytes the body has, salt included.
+    #[must_use]
+    pub fn body_bytes(&self) -> usize {
+        let mut size = SizeWriter::default();
+        match self.encode_to(&mut size) {
+            Ok(()) => SALT_BYTES + size.bytes_written,
+            Err(_) => usize::MAX,
+        }
+    }
+
     /// Reads a body, which must be used up to its last byte.
     ///
     /// # Errors
     /// [`DecodeError`] when the kind is unknown or the bytes are not a body of that kind.
     pub fn decode_body(kind: u16, schema: u8, body: &[u8]) -> Result<Self, DecodeError> {
         let bad = |why: String| DecodeError::Body { kind, why };
+        if body.len() > BODY_BYTES_MAX {
+            return Err(bad(format!("{} bytes are more than a body has", body.len())));
+        }
         let after_salt = body.get(SALT_BYTES..).ok_or_else(|| bad("no salt".to_owned()))?;
         if schema != 1 {
             return Err(DecodeError::Unknown { kind, schema });
@@ -315,6 +346,16 @@ impl Event {
             return Err(bad(format!("{} bytes are left over", rest.len() - used)));
         }
         Ok(Self { about, fact })
+    }
+}
+
+/// Appends to a buffer, which cannot fail.
+struct Appender<'a>(&'a mut Vec<u8>);
+
+impl Writer for Appender<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
     }
 }
 

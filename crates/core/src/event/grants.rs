@@ -44,7 +44,7 @@ impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exact(resource) => write!(f, "{resource}"),
-            Self::Within(prefix) => write!(f, "{}/**", prefix.as_str().trim_end_matches('/')),
+            Self::Within(prefix) => write!(f, "{prefix}/**"),
         }
     }
 }
@@ -225,4 +225,36 @@ pub struct GrantReturned {
 pub struct GrantEnded {
     /// Which.
     pub grant: GrantId,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_read_back_as_they_are_written() {
+        for root in ["crm://case", "crm://case/", "crm:/", "a", "file:///srv"] {
+            let root = Resource::new(root).unwrap();
+            for scope in [Scope::Exact(root.clone()), Scope::Within(root.clone())] {
+                assert_eq!(scope.to_string().parse::<Scope>().as_ref(), Ok(&scope), "{scope}");
+            }
+        }
+        assert!("crm://case".parse::<Scope>().unwrap() != "crm://case/**".parse().unwrap());
+        for bad in ["", "/**", "**", "crm://*/x", "crm://case/*", "crm://a/../**"] {
+            assert!(bad.parse::<Scope>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_scope_covers_whole_segments_below_its_root() {
+        let covers = |scope: &str, resource: &str| {
+            scope.parse::<Scope>().unwrap().covers(&Resource::new(resource).unwrap())
+        };
+        assert!(covers("crm://case/1", "crm://case/1"));
+        assert!(!covers("crm://case/1", "crm://case/1/notes"));
+        assert!(covers("crm://case/**", "crm://case/1/notes"));
+        assert!(covers("crm://case/**", "crm://case"));
+        assert!(!covers("crm://case/**", "crm://casework/1"));
+        assert!(covers("crm://**", "crm://case"));
+    }
 }
