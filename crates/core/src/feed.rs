@@ -98,7 +98,9 @@ impl Feed {
         if after + 1 < oldest {
             return Err(ResumeError::TooOld { after, oldest });
         }
-        Ok(self.kept.iter().filter(move |item| item.number > after))
+        // Numbers have no gaps, so the number is the place.
+        let skipped = usize::try_from(after + 1 - oldest).unwrap_or(usize::MAX);
+        Ok(self.kept.range(skipped.min(self.kept.len())..))
     }
 
     pub(crate) fn take(&mut self, place: Place, event: &Event) {
