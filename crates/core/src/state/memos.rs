@@ -29,6 +29,9 @@ pub struct Memo {
     pub grant: Option<GrantId>,
 }
 
+/// Kind of the event that allows a call.
+pub(crate) const CALL_AUTHORIZED: u16 = 110;
+
 type Key = (Actor, RequestId);
 
 /// All of them, by caller and id, and by age.
@@ -40,20 +43,27 @@ pub(super) struct Memos {
 
 impl Memos {
     /// Remembers the event that answers a command: the call's own event if it was a call, the
-    /// first event otherwise.
+    /// denial if it was a request that was turned down, the first event otherwise.
     pub(super) fn remember(&mut self, place: Place, event: &Event) {
         self.forget(place.time);
         let Some(request) = &event.about.request else { return };
         let key = (event.about.actor.clone(), request.id.clone());
-        let same_command = self.by_key.get_mut(&key).filter(|memo| memo.digest == request.digest);
-        let is_call = matches!(event.fact, Fact::CallAuthorized(_) | Fact::CallDenied(_));
-        if let Some(memo) = same_command
-            && !is_call
-        {
-            if matches!(event.fact, Fact::GrantIssued(_)) {
-                memo.grant = Some(GrantId(place.index));
+        let fact = &event.fact;
+        let grant = matches!(fact, Fact::GrantIssued(_)).then_some(GrantId(place.index));
+        if let Some(memo) = self.by_key.get_mut(&key) {
+            let same = memo.digest == request.digest;
+            // An id that was used stays used: a denial takes the place of a denial of the same
+            // call and of nothing else, or the second try of a reused id would be decided anew.
+            let is_denial = matches!(fact, Fact::CallDenied(_));
+            if is_denial && (!same || memo.kind == CALL_AUTHORIZED) {
+                return;
             }
-            return;
+            let answers =
+                is_denial || matches!(fact, Fact::CallAuthorized(_) | Fact::GrantDenied(_));
+            if same && !answers {
+                memo.grant = memo.grant.or(grant);
+                return;
+            }
         }
         let memo = Memo {
             digest: request.digest,
@@ -61,7 +71,7 @@ impl Memos {
             index: place.index,
             link: place.link,
             time: place.time,
-            grant: None,
+            grant,
         };
         if let Some(before) = self.by_key.insert(key.clone(), memo) {
             self.by_index.remove(&before.index);
