@@ -3,7 +3,8 @@
 
 use crate::command::{Answer, Command, Done, Refusal, RefusalCode, Submission};
 use crate::event::{About, Actor, Event, Fact, Role};
-use crate::id::GrantId;
+use crate::id::{CredentialId, GrantId};
+use crate::record::frame::BODY_BYTES_MAX;
 use crate::state::{Credential, State};
 use crate::time::{Span, Time};
 
@@ -14,9 +15,9 @@ mod registry;
 mod revoke;
 mod task;
 
-pub use call::{JIT_TTL, JIT_USES};
-pub use grant::{TTL_MAX, USES_MAX};
-pub use task::TARGETS_MAX;
+pub use call::{DISCLOSED_BYTES_MAX, DISCLOSED_MAX, JIT_TTL, JIT_USES, POLICIES_NAMED_MAX};
+pub use grant::{REQUESTS_EACH_MAX, TTL_MAX, USES_MAX};
+pub use task::{TARGETS_MAX, TASKS_EACH_MAX};
 
 /// How long an allowed call may be repeated to a caller that did not hear the answer.
 pub const ALLOW_REPEATED: Span = Span::minutes(1);
@@ -39,18 +40,41 @@ pub struct Decided {
 pub fn decide(state: &State, submission: &Submission, now: Time) -> Decided {
     debug_assert!(state.last_time().is_none_or(|last| now > last), "time strictly increases");
     let mut draft = Draft { state, submission, now, events: Vec::new() };
-    let answer = match permitted(state, submission, now) {
+    let answer = match answer(&mut draft) {
         Err(refusal) => Answer::Refused(refusal),
-        Ok(()) => match repeated(state, submission, now) {
-            Some(answer) => answer,
-            None => answer(&mut draft),
-        },
+        Ok(answer) => within_limits(&mut draft, answer),
     };
     debug_assert!(
         !matches!(answer, Answer::Refused(_)) || draft.events.is_empty(),
         "a refusal records nothing"
     );
     Decided { events: draft.events, answer }
+}
+
+/// Who asks is checked first, then whether it was asked before: the answer to a retry does not
+/// depend on what the first time changed. Then whether the role allows it, and then the command.
+fn answer(draft: &mut Draft<'_>) -> Result<Answer, Refusal> {
+    let credential = authenticated(draft.state, draft.submission, draft.now)?;
+    if let Some(answer) = repeated(draft.state, draft.submission, draft.now) {
+        return Ok(answer);
+    }
+    permitted(draft.state, credential, draft.submission)?;
+    Ok(carry_out(draft))
+}
+
+/// What does not fit a frame is refused. A call always fits, by the limits on its own parts, since
+/// it has to be recorded whatever comes of it.
+fn within_limits(draft: &mut Draft<'_>, answer: Answer) -> Answer {
+    if matches!(draft.submission.command, Command::Authorize(_)) {
+        return answer;
+    }
+    let largest = draft.events.iter().map(Event::body_bytes).max().unwrap_or(0);
+    if largest <= BODY_BYTES_MAX {
+        return answer;
+    }
+    draft.events.clear();
+    let message = format!("its record would have {largest} bytes, at most {BODY_BYTES_MAX} fit");
+    refuse(RefusalCode::OutOfRange, message)
 }
 
 /// Events being drafted for one command.
@@ -128,7 +152,7 @@ fn refuse(code: RefusalCode, message: impl Into<String>) -> Answer {
     Answer::Refused(Refusal::new(code, message))
 }
 
-fn answer(draft: &mut Draft<'_>) -> Answer {
+fn carry_out(draft: &mut Draft<'_>) -> Answer {
     let submission = draft.submission;
     match &submission.command {
         Command::CreateLedger(create) => registry::create_ledger(draft, create),
@@ -165,18 +189,33 @@ fn answer(draft: &mut Draft<'_>) -> Answer {
     }
 }
 
+/// The actor's credential, which is live and has the role that the actor comes in. None for the
+/// system itself.
+fn authenticated<'a>(
+    state: &'a State,
+    submission: &Submission,
+    now: Time,
+) -> Result<Option<(&'a CredentialId, &'a Credential)>, Refusal> {
+    let Actor::Credential { id, role } = &submission.actor else { return Ok(None) };
+    let known = state.credentials().get_key_value(id);
+    match known.filter(|(_, credential)| credential.role == *role && credential.is_live(now)) {
+        Some(known) => Ok(Some(known)),
+        None => {
+            let message = format!("credential `{id}` is unknown, revoked or expired");
+            Err(Refusal::new(RefusalCode::CredentialInvalid, message))
+        }
+    }
+}
+
 /// Whether the actor may submit this command at all. Roles only narrow here: what an agent's own
 /// credential may submit never creates or changes a policy, allowlist, owner or suspension.
-fn permitted(state: &State, submission: &Submission, now: Time) -> Result<(), Refusal> {
-    let (id, role) = match &submission.actor {
-        Actor::System => return Ok(()),
-        Actor::Credential { id, role } => (id, *role),
-    };
-    let credential = state.credentials().get(id).filter(|c| c.role == role && c.is_live(now));
-    let Some(credential) = credential else {
-        let message = format!("credential `{id}` is unknown, revoked or expired");
-        return Err(Refusal::new(RefusalCode::CredentialInvalid, message));
-    };
+fn permitted(
+    state: &State,
+    credential: Option<(&CredentialId, &Credential)>,
+    submission: &Submission,
+) -> Result<(), Refusal> {
+    let Some((id, credential)) = credential else { return Ok(()) };
+    let role = credential.role;
     let allowed = match role {
         Role::Admin => !is_systems_own(&submission.command),
         Role::Operator => operator_may(&submission.command),

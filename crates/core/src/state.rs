@@ -1,7 +1,7 @@
 //! What the ledger's events add up to. `apply` is pure and total: replay gives the same state to
 //! the byte, and everything that ages does so by event time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::detect;
@@ -21,6 +21,7 @@ mod view;
 pub use calls::OpenCall;
 pub use grants::{End, Grant, Grants, Holder};
 pub use marks::{Covered, Marks};
+pub(crate) use memos::CALL_AUTHORIZED;
 pub use memos::Memo;
 pub use registry::{Agent, AgentStatus, Credential, Owner, PendingRequest, Task};
 pub use view::{CredentialView, Verdicts, View};
@@ -39,6 +40,8 @@ pub struct State {
     agents: BTreeMap<AgentId, Agent>,
     credentials: BTreeMap<CredentialId, Credential>,
     tasks: BTreeMap<TaskId, Task>,
+    /// The same tasks by agent, to count them.
+    tasks_of: BTreeSet<(AgentId, TaskId)>,
     requests: BTreeMap<GrantRequestId, PendingRequest>,
     staged: BTreeMap<PolicyId, String>,
     active: BTreeMap<PolicyId, String>,
@@ -70,7 +73,8 @@ impl State {
         self.memos.remember(place, event);
         self.feed.take(place, event);
         self.apply_fact(place, &event.fact);
-        self.grants.forget(place.time);
+        let marks = &mut self.marks;
+        self.grants.forget(place.time, |id| marks.forget_grant(id));
     }
 
     fn apply_fact(&mut self, place: Place, fact: &Fact) {
@@ -101,7 +105,7 @@ impl State {
             }
             Fact::PoliciesActivated(_) => {
                 self.active.clone_from(&self.staged);
-                self.view.set_policies(place.index, &self.active);
+                self.view.set_policies(self.next_index, &self.active);
             }
             Fact::GrantIssued(fact) => {
                 if let Some(request) = fact.request {
@@ -109,9 +113,9 @@ impl State {
                 }
                 self.grants.issue(place.index, fact, &self.marks, place.time);
             }
-            Fact::GrantReturned(fact) => self.grants.end(fact.grant, End::Returned),
-            Fact::GrantExpired(fact) => self.grants.end(fact.grant, End::Expired),
-            Fact::GrantExhausted(fact) => self.grants.end(fact.grant, End::Exhausted),
+            Fact::GrantReturned(fact) => self.end_grant(place, fact.grant, End::Returned),
+            Fact::GrantExpired(fact) => self.end_grant(place, fact.grant, End::Expired),
+            Fact::GrantExhausted(fact) => self.end_grant(place, fact.grant, End::Exhausted),
             Fact::CallAuthorized(fact) => {
                 self.grants.used(fact.grant);
                 self.calls.open(place, fact);
@@ -122,6 +126,10 @@ impl State {
             Fact::SuspensionLifted(fact) => self.marks.lift(&fact.selector),
             Fact::FindingRaised(fact) => self.probing.raised(fact),
         }
+    }
+
+    fn end_grant(&mut self, place: Place, grant: GrantId, end: End) {
+        self.grants.end(grant, end, &self.marks, place.time);
     }
 
     fn apply_request(&mut self, place: Place, fact: &Fact) {
@@ -185,6 +193,12 @@ impl State {
     #[must_use]
     pub const fn tasks(&self) -> &BTreeMap<TaskId, Task> {
         &self.tasks
+    }
+
+    /// Open tasks of one agent, the oldest first.
+    pub fn tasks_of(&self, agent: &AgentId) -> impl Iterator<Item = TaskId> {
+        let all = (agent.clone(), TaskId(0))..=(agent.clone(), TaskId(u64::MAX));
+        self.tasks_of.range(all).map(|(_, task)| *task)
     }
 
     /// Requests for grants that nobody has answered.

@@ -1,6 +1,8 @@
 //! One call: the checks in their order, the first that fails gives the code.
 
-use super::{ALLOW_REPEATED, Draft, grant_id, refuse};
+use std::collections::BTreeMap;
+
+use super::{ALLOW_REPEATED, Draft, USES_MAX, grant_id, refuse};
 use crate::command::{
     Allowed, Answer, Authorize, Command, Decision, Denied, Done, Finish, RefusalCode, Subject,
     Submission,
@@ -10,14 +12,25 @@ use crate::event::{
     GrantEnded, GrantIssued, Issuance, RevocationIssued, Scope, Selector, Verdict as Wanted,
 };
 use crate::id::{AgentId, CallId, GrantId, OwnerId, PolicyId, Text};
-use crate::policy::{self, Restrictions};
-use crate::state::{Agent, AgentStatus, Covered, Grant, Holder, Memo, Owner, State, Verdicts};
+use crate::policy::{self, PolicyIndex, Restrictions};
+use crate::state::{
+    Agent, AgentStatus, CALL_AUTHORIZED, Covered, End, Grant, Holder, Memo, OpenCall, Owner, State,
+    Verdicts, View,
+};
 use crate::time::{Span, Time};
 
 /// How long a grant issued at a call lives when no policy says so.
 pub const JIT_TTL: Span = Span::minutes(5);
 /// How often a grant issued at a call may be used when no policy says so.
 pub const JIT_USES: u32 = 1;
+
+/// The most disclosed arguments of one call.
+pub const DISCLOSED_MAX: usize = 64;
+/// The most bytes of their names and values together.
+pub const DISCLOSED_BYTES_MAX: usize = 16_384;
+/// How many determining policies an event names, the first by id. The hash of the set is always
+/// there, and asking it again gives them all.
+pub const POLICIES_NAMED_MAX: usize = 64;
 
 /// Why a call is denied, with what the event is to say about it.
 struct Denial {
@@ -53,7 +66,9 @@ struct Party<'a> {
 }
 
 pub(super) fn authorize(draft: &mut Draft<'_>, ask: &Authorize) -> Answer {
-    let checked = check_id(draft).and_then(|()| check(draft.state, ask, draft.now));
+    let checked = fit_to_record(ask)
+        .and_then(|()| check_id(draft, ask))
+        .and_then(|()| check(draft.state, ask, draft.now));
     let call = call_of(draft.state, ask);
     match checked {
         Ok(permit) => allow(draft, ask, call, permit),
@@ -61,29 +76,49 @@ pub(super) fn authorize(draft: &mut Draft<'_>, ask: &Authorize) -> Answer {
     }
 }
 
-fn check_id(draft: &Draft<'_>) -> Result<(), Denial> {
+/// Whether the disclosed arguments are few and short enough to be recorded.
+fn fit_to_record(ask: &Authorize) -> Result<(), Denial> {
+    if is_recordable(ask) { Ok(()) } else { Err(DenialCode::InvalidArguments.into()) }
+}
+
+fn is_recordable(ask: &Authorize) -> bool {
+    let bytes = |(name, value): (&Text, &Text)| name.as_str().len() + value.as_str().len();
+    ask.disclosed.len() <= DISCLOSED_MAX
+        && ask.disclosed.iter().map(bytes).sum::<usize>() <= DISCLOSED_BYTES_MAX
+}
+
+/// Whether the caller's id is free for this call. It is when it was not used, or for the same call
+/// and that was denied. When the call was allowed and that may not be repeated, this says why not.
+fn check_id(draft: &Draft<'_>, ask: &Authorize) -> Result<(), Denial> {
     let Some(request) = &draft.submission.request else { return Ok(()) };
     match draft.state.memo(&draft.submission.actor, &request.id, draft.now) {
         Some(memo) if memo.digest != request.digest => Err(DenialCode::IdReused.into()),
-        // The same command again, after its first allow may no longer be repeated.
-        Some(memo) if memo.kind == CALL_AUTHORIZED => Err(DenialCode::IdReused.into()),
+        Some(memo) if memo.kind == CALL_AUTHORIZED => {
+            repeatable(draft.state, ask, memo, draft.now)?;
+            Err(DenialCode::IdReused.into())
+        }
         _ => Ok(()),
     }
 }
 
-const CALL_AUTHORIZED: u16 = 110;
-
 fn check(state: &State, ask: &Authorize, now: Time) -> Result<Permit, Denial> {
+    let (party, policy) = permitted(state, ask, now)?;
+    match held_grant(state, &party, &policy, ask, now) {
+        Ok(grant) => Ok(Permit { source: Source::Held(grant), policies: policy.ids }),
+        Err(missing) => {
+            just_in_time(&policy, missing).map(|source| Permit { source, policies: policy.ids })
+        }
+    }
+}
+
+/// Checks 1 to 6: everything but the grant.
+fn permitted<'a>(
+    state: &'a State,
+    ask: &'a Authorize,
+    now: Time,
+) -> Result<(Party<'a>, PolicySays), Denial> {
     let party = standing(state, ask, now)?;
-    let covered = Covered {
-        grant: None,
-        agent: party.agent.map(|(id, _)| id),
-        owner: party.owner,
-        task: ask.task,
-        tool: ask.tool.as_ref(),
-        resource: &ask.resource,
-    };
-    if state.marks().suspension(covered).is_some() {
+    if state.marks().suspension(covered(&party, ask, None)).is_some() {
         return Err(DenialCode::Suspended.into());
     }
     // Check 3, the tool's pin, joins here with the tool registry.
@@ -92,11 +127,18 @@ fn check(state: &State, ask: &Authorize, now: Time) -> Result<Permit, Denial> {
     }
     // Check 5, detectors that look at a call before it is allowed, joins here.
     let policy = ask_policies(state, ask, now)?;
-    match held_grant(state, &party, ask, now) {
-        Ok(grant) => Ok(Permit { source: Source::Held(grant), policies: policy.ids }),
-        Err(missing) => {
-            just_in_time(&policy, missing).map(|source| Permit { source, policies: policy.ids })
-        }
+    Ok((party, policy))
+}
+
+/// What selectors can name about a call, and about the grant it uses.
+fn covered<'a>(party: &Party<'a>, ask: &'a Authorize, grant: Option<GrantId>) -> Covered<'a> {
+    Covered {
+        grant,
+        agent: party.agent.map(|(id, _)| id),
+        owner: party.owner,
+        task: ask.task,
+        tool: ask.tool.as_ref(),
+        resource: &ask.resource,
     }
 }
 
@@ -156,7 +198,10 @@ pub(super) struct PolicySays {
 fn ask_policies(state: &State, ask: &Authorize, now: Time) -> Result<PolicySays, Denial> {
     let view = state.view();
     let early = ask.verdicts.as_ref();
-    let early = early.filter(|v| v.version == view.version() && !v.is_volatile());
+    let is_agent = matches!(ask.subject, Subject::Agent(_));
+    let early = early.filter(|v| {
+        v.version == view.version() && !v.is_volatile() && v.agent.is_some() == is_agent
+    });
     let asked_now: Option<Verdicts>;
     let verdicts = match early {
         Some(verdicts) => verdicts,
@@ -170,7 +215,7 @@ fn ask_policies(state: &State, ask: &Authorize, now: Time) -> Result<PolicySays,
         return Err(Denial {
             code: DenialCode::Forbidden,
             grant: None,
-            policies: view.policy_ids(&no.determining),
+            policies: named(&view, &no.determining),
             reason: no.restrictions.reason.clone(),
         });
     }
@@ -183,7 +228,11 @@ fn ask_policies(state: &State, ask: &Authorize, now: Time) -> Result<PolicySays,
         Some(agent) => agent.restrictions.clone().combine(owners),
         None => owners.clone(),
     };
-    Ok(PolicySays { ids: view.policy_ids(&indexes), restrictions, just_in_time })
+    Ok(PolicySays { ids: named(&view, &indexes), restrictions, just_in_time })
+}
+
+fn named(view: &View, determining: &[PolicyIndex]) -> Vec<PolicyId> {
+    view.policy_ids(&determining[..determining.len().min(POLICIES_NAMED_MAX)])
 }
 
 /// What the policies say of a call that is not made now, to issue a grant for it.
@@ -203,6 +252,7 @@ pub(super) fn policies_for(
 fn held_grant(
     state: &State,
     party: &Party<'_>,
+    policy: &PolicySays,
     ask: &Authorize,
     now: Time,
 ) -> Result<GrantId, (DenialCode, Option<GrantId>)> {
@@ -212,11 +262,13 @@ fn held_grant(
     };
     let mut live: Option<GrantId> = None;
     let mut dead: Option<(GrantId, DenialCode)> = None;
-    for (id, grant) in state.grants().candidates(&holder, &ask.action, &ask.resource) {
-        if !fits(grant, ask) {
+    let grants = state.grants();
+    for (id, grant) in grants.candidates(&holder, ask.task, &ask.action, &ask.resource) {
+        if grant.tool.as_ref().is_some_and(|tool| ask.tool.as_ref() != Some(tool)) {
             continue;
         }
-        match covers(state, party, id, grant, ask, now) {
+        match covers(state, party, id, grant, ask, now).and_then(|()| narrowed(policy, grant, now))
+        {
             Ok(()) => live = Some(live.map_or(id, |other| other.min(id))),
             Err(code) if dead.is_none_or(|(other, _)| other < id) => dead = Some((id, code)),
             Err(_) => {}
@@ -227,12 +279,6 @@ fn held_grant(
         (None, Some((id, code))) => Err((code, Some(id))),
         (None, None) => Err((DenialCode::NoGrant, None)),
     }
-}
-
-/// Whether a grant is for this task and tool at all.
-fn fits(grant: &Grant, ask: &Authorize) -> bool {
-    grant.task.is_none_or(|task| ask.task == Some(task))
-        && grant.tool.as_ref().is_none_or(|tool| ask.tool.as_ref() == Some(tool))
 }
 
 /// Whether a grant is good for this very call: its own standing, and every watermark on what the
@@ -246,17 +292,28 @@ fn covers(
     now: Time,
 ) -> Result<(), DenialCode> {
     grant.check(id, state.marks(), now)?;
-    let call = Covered {
-        grant: Some(id),
-        agent: party.agent.map(|(agent, _)| agent),
-        owner: party.owner,
-        task: ask.task,
-        tool: ask.tool.as_ref(),
-        resource: &ask.resource,
-    };
-    match state.marks().ended_since(id.0, call) {
+    match state.marks().ended_since(id.0, covered(party, ask, Some(id))) {
         Some(_) => Err(DenialCode::GrantRevoked),
         None => Ok(()),
+    }
+}
+
+/// A grant that policy alone issued goes no further than policy goes for this very call, now. What
+/// was asked for without naming the tool, or before policy was tightened, may have got more. What
+/// an operator issued was decided by a human.
+fn narrowed(policy: &PolicySays, grant: &Grant, now: Time) -> Result<(), DenialCode> {
+    if grant.issuance == Issuance::Operator {
+        return Ok(());
+    }
+    let asked = &policy.restrictions;
+    if !asked.approvals.is_empty() {
+        Err(DenialCode::ApprovalRequired)
+    } else if asked.ttl.is_some_and(|ttl| now >= grant.not_before.after(ttl)) {
+        Err(DenialCode::GrantExpired)
+    } else if asked.max_uses.is_some_and(|uses| grant.uses >= uses) {
+        Err(DenialCode::GrantExhausted)
+    } else {
+        Ok(())
     }
 }
 
@@ -274,7 +331,8 @@ fn just_in_time(
         return Err(DenialCode::ApprovalRequired.into());
     }
     let ttl = policy.restrictions.ttl.unwrap_or(JIT_TTL);
-    Ok(Source::JustInTime(ttl, policy.restrictions.max_uses.unwrap_or(JIT_USES)))
+    let uses = policy.restrictions.max_uses.unwrap_or(JIT_USES).min(USES_MAX);
+    Ok(Source::JustInTime(ttl, uses))
 }
 
 fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> Answer {
@@ -399,7 +457,7 @@ fn call_of(state: &State, ask: &Authorize) -> Call {
         resource: ask.resource.clone(),
         effect: ask.effect,
         arguments: ask.arguments,
-        disclosed: ask.disclosed.clone(),
+        disclosed: if is_recordable(ask) { ask.disclosed.clone() } else { BTreeMap::new() },
         justification: ask.justification.clone(),
     }
 }
@@ -455,32 +513,35 @@ pub(super) fn repeated(
     now: Time,
 ) -> Option<Answer> {
     let Command::Authorize(ask) = &submission.command else { return None };
-    let id = CallId(memo.index);
-    let open = state.open_call(id)?;
-    let party = standing(state, ask, now).ok()?;
-    let covered = Covered {
-        grant: Some(open.grant),
-        agent: party.agent.map(|(agent, _)| agent),
-        owner: party.owner,
-        task: ask.task,
-        tool: ask.tool.as_ref(),
-        resource: &ask.resource,
-    };
-    let returned = state
-        .grants()
-        .get(open.grant)
-        .is_some_and(|grant| grant.ended == Some(crate::state::End::Returned));
-    let still_good = now < open.expires_at
-        && now < open.since.after(ALLOW_REPEATED)
-        && !returned
-        && state.marks().ended_since(open.grant.0, covered).is_none()
-        && state.marks().suspension(covered).is_none();
-    if !still_good {
-        return None;
+    let open = repeatable(state, ask, memo, now).ok()?;
+    let allowed =
+        Allowed { grant: open.grant, expires_at: open.expires_at, uses_left: open.uses_left };
+    let (call, repeats) = (CallId(memo.index), Some(memo.link));
+    Some(Answer::Decided(Decision { call, result: Ok(allowed), repeats }))
+}
+
+/// The call that was allowed before, if it may be allowed once more: it has not ended, it would be
+/// permitted today, and nobody took back what it uses.
+fn repeatable<'a>(
+    state: &'a State,
+    ask: &Authorize,
+    memo: &Memo,
+    now: Time,
+) -> Result<&'a OpenCall, Denial> {
+    let open = state.open_call(CallId(memo.index)).ok_or(DenialCode::IdReused)?;
+    let (party, _) = permitted(state, ask, now)?;
+    let grant = state.grants().get(open.grant);
+    let returned = grant.is_some_and(|grant| grant.ended == Some(End::Returned));
+    let ended = state.marks().ended_since(open.grant.0, covered(&party, ask, Some(open.grant)));
+    if returned || ended.is_some() {
+        Err(DenialCode::GrantRevoked.into())
+    } else if now >= open.expires_at {
+        Err(DenialCode::GrantExpired.into())
+    } else if now >= open.since.after(ALLOW_REPEATED) {
+        Err(DenialCode::IdReused.into())
+    } else {
+        Ok(open)
     }
-    let (grant, expires_at, uses_left) = (open.grant, open.expires_at, open.uses_left);
-    let allowed = Allowed { grant, expires_at, uses_left };
-    Some(Answer::Decided(Decision { call: id, result: Ok(allowed), repeats: Some(memo.link) }))
 }
 
 pub(super) fn finish(draft: &mut Draft<'_>, finish: &Finish) -> Answer {

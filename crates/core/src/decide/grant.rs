@@ -9,13 +9,16 @@ use crate::event::{
     Issuance, Scope,
 };
 use crate::id::{GrantId, GrantRequestId, OwnerId, Resource, Text};
-use crate::state::State;
+use crate::state::{Covered, State};
 use crate::time::{Span, Time};
 
 /// The longest life a grant may be given.
 pub const TTL_MAX: Span = Span::days(30);
 /// The most uses a grant may be given.
 pub const USES_MAX: u32 = 1_000_000;
+
+/// The most requests of one agent that may wait for an answer.
+pub const REQUESTS_EACH_MAX: usize = 100;
 
 /// An agent asks. Where its own policy says `@jit` and the scope is one resource, the grant is
 /// issued in the same step; otherwise the request waits for an operator.
@@ -26,6 +29,14 @@ pub(super) fn request(draft: &mut Draft<'_>, terms: &RequestGrant) -> Answer {
     };
     if let Err(answer) = check_range(terms) {
         return answer;
+    }
+    let waiting = draft.state.requests().values().filter(|p| p.terms.agent == terms.agent);
+    if waiting.count() >= REQUESTS_EACH_MAX {
+        let message = format!("{REQUESTS_EACH_MAX} requests of the agent wait for an answer");
+        return refuse(RefusalCode::LimitReached, message);
+    }
+    if suspension(draft.state, terms, &owner).is_some() {
+        return turned_down(draft, terms, owner, DenialCode::Suspended);
     }
     let policy = match &terms.scope {
         Scope::Exact(resource) => {
@@ -40,7 +51,7 @@ pub(super) fn request(draft: &mut Draft<'_>, terms: &RequestGrant) -> Answer {
     let mut done = Done { kind: 80, index, grant: None, repeats: None };
     if let Some(policy) = policy.filter(|p| p.just_in_time && p.restrictions.approvals.is_empty()) {
         let most = policy.restrictions.ttl.unwrap_or(call::JIT_TTL);
-        let uses = policy.restrictions.max_uses.unwrap_or(call::JIT_USES);
+        let uses = policy.restrictions.max_uses.unwrap_or(call::JIT_USES).min(USES_MAX);
         let not_before = draft.next_time();
         let fact = GrantIssued {
             agent: Some(terms.agent.clone()),
@@ -73,6 +84,10 @@ pub(super) fn issue(draft: &mut Draft<'_>, issue: &IssueGrant) -> Answer {
     };
     if let Err(answer) = check_range(terms) {
         return answer;
+    }
+    if let Some(cause) = suspension(draft.state, terms, &owner) {
+        let message = format!("it is suspended by the revocation at {cause}: lift that first");
+        return refuse(RefusalCode::WrongState, message);
     }
     if let Some(request) = issue.request
         && let Err(answer) = answers(draft.state, request, terms)
@@ -170,6 +185,19 @@ fn holder(state: &State, terms: &RequestGrant, now: Time) -> Result<OwnerId, Ans
             Err(refuse(RefusalCode::NotFound, message))
         }
     }
+}
+
+/// The revocation that suspends what would be granted: nothing is granted anew under it, or lifting
+/// it would set free what nobody looked at.
+fn suspension(state: &State, terms: &RequestGrant, owner: &OwnerId) -> Option<u64> {
+    state.marks().suspension(Covered {
+        grant: None,
+        agent: Some(&terms.agent),
+        owner,
+        task: terms.task,
+        tool: None,
+        resource: terms.scope.root(),
+    })
 }
 
 fn check_range(terms: &RequestGrant) -> Result<(), Answer> {

@@ -220,6 +220,10 @@ pub(super) fn issue_credential(draft: &mut Draft<'_>, issue: &IssueCredential) -
         let message = format!("credential `{}` exists already", issue.credential);
         return refuse(RefusalCode::AlreadyExists, message);
     }
+    // Also of revoked ones: a key speaks for one credential, now and in every replay.
+    if draft.state.credentials().values().any(|known| known.key_hash == issue.key_hash) {
+        return refuse(RefusalCode::AlreadyExists, "another credential has this key");
+    }
     match (&issue.agent, issue.role) {
         (Some(agent), Role::Agent) if !draft.state.agents().contains_key(agent) => {
             return no_agent(agent);

@@ -8,6 +8,10 @@ use crate::id::{TaskId, Text};
 /// The most targets that a task may declare.
 pub const TARGETS_MAX: usize = 16;
 
+/// The most open tasks of one agent. One more closes the oldest, so that an agent whose sessions
+/// die without a word never comes to a stop.
+pub const TASKS_EACH_MAX: usize = 4_096;
+
 pub(super) fn open(draft: &mut Draft<'_>, open: &OpenTask) -> Answer {
     let Some(agent) = draft.state.agents().get(&open.agent) else {
         let message = format!("agent `{}` is not registered", open.agent);
@@ -19,6 +23,13 @@ pub(super) fn open(draft: &mut Draft<'_>, open: &OpenTask) -> Answer {
     }
     if open.targets.len() > TARGETS_MAX {
         return refuse(RefusalCode::OutOfRange, format!("at most {TARGETS_MAX} targets"));
+    }
+    let mut open_before = draft.state.tasks_of(&open.agent);
+    if let Some(oldest) = open_before.next()
+        && open_before.count() + 1 >= TASKS_EACH_MAX
+    {
+        let reason = Text::new("the agent has too many open tasks").ok();
+        draft.record_by_system(None, Fact::TaskClosed(TaskClosed { task: oldest, reason }));
     }
     let fact = TaskOpened {
         agent: open.agent.clone(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::marks::{Covered, Marks};
-use crate::event::{DenialCode, GrantIssued, Scope};
+use crate::event::{DenialCode, GrantIssued, Issuance, Scope};
 use crate::id::{Action, AgentId, GrantId, OwnerId, Resource, TaskId, ToolId};
 use crate::time::{Span, Time};
 
@@ -48,10 +48,12 @@ pub struct Grant {
     pub scope: Scope,
     /// From when.
     pub not_before: Time,
-    /// Until when.
+    /// Until when; for one that was handed back, until then.
     pub expires_at: Time,
     /// How often.
     pub max_uses: u32,
+    /// How it came to be.
+    pub issuance: Issuance,
     /// How often it was used. INVARIANT: at most `max_uses`.
     pub uses: u32,
     /// How it ended, if by itself.
@@ -101,22 +103,57 @@ impl Grant {
     }
 }
 
-/// The grants of one holder for one action and scope.
-#[derive(Debug, Clone, Default, bincode::Encode, bincode::Decode)]
-struct Slot {
-    /// Not known to have ended, by index.
-    open: Vec<GrantId>,
-    /// The last one that ended, remembered to say why nothing covers the call.
-    ended: Option<GrantId>,
+/// What a grant covers, as a number: a hash of its holder, task, action and scope. It only finds
+/// grants; what it finds is compared, so two things with one number do no harm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, bincode::Encode, bincode::Decode)]
+struct Fingerprint(u64);
+
+impl Fingerprint {
+    fn of(grant: &Grant) -> Self {
+        let within = matches!(grant.scope, Scope::Within(_));
+        let root = grant.scope.root().as_str();
+        Self::new(&grant.holder, grant.task, &grant.action, within, root)
+    }
+
+    fn new(
+        holder: &Holder,
+        task: Option<TaskId>,
+        action: &Action,
+        within: bool,
+        root: &str,
+    ) -> Self {
+        let (kind, id) = match holder {
+            Holder::Agent(id) => (0, id.as_str()),
+            Holder::Owner(id) => (1, id.as_str()),
+        };
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&[kind, u8::from(within), u8::from(task.is_some())]);
+        hasher.update(&task.map_or(0, |task| task.0).to_le_bytes());
+        for text in [id, action.as_str(), root] {
+            hasher.update(text.as_bytes());
+            // Ends each text: no identity holds a control character.
+            hasher.update(&[0]);
+        }
+        let mut number = [0; 8];
+        number.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+        Self(u64::from_le_bytes(number))
+    }
 }
 
-type Key = (Action, Scope);
-
 /// All grants that are live or ended a short while ago.
+///
+/// Made for very many: a live grant costs one boxed [`Grant`] and three short keys.
 #[derive(Debug, Clone, Default, bincode::Encode, bincode::Decode)]
 pub struct Grants {
-    by_id: BTreeMap<GrantId, Grant>,
-    by_holder: BTreeMap<Holder, BTreeMap<Key, Slot>>,
+    by_id: BTreeMap<GrantId, Box<Grant>>,
+    /// Not known to have ended, by what they cover.
+    open: BTreeSet<(Fingerprint, GrantId)>,
+    /// The last one that ended, by what it covered: to say why nothing covers a call.
+    ended: BTreeMap<Fingerprint, GrantId>,
+    /// How many remembered grants of a holder are for a prefix: while none is, no prefix is
+    /// looked up.
+    prefixed: BTreeMap<Holder, u64>,
+    /// INVARIANT: every grant of `by_id` once, under its own `expires_at`.
     by_expiry: BTreeSet<(Time, GrantId)>,
 }
 
@@ -128,7 +165,7 @@ impl Grants {
             None => Holder::Owner(fact.owner.clone()),
         };
         let grant = Grant {
-            holder: holder.clone(),
+            holder,
             owner: fact.owner.clone(),
             task: fact.task,
             tool: fact.tool.clone(),
@@ -137,21 +174,35 @@ impl Grants {
             not_before: fact.not_before,
             expires_at: fact.expires_at,
             max_uses: fact.max_uses,
+            issuance: fact.issuance,
             uses: 0,
             ended: None,
         };
-        let key = (fact.action.clone(), fact.scope.clone());
-        let slot = self.by_holder.entry(holder).or_default().entry(key).or_default();
-        let by_id = &self.by_id;
-        slot.open.retain(|old| {
-            by_id.get(old).is_some_and(|g| match g.check(*old, marks, now) {
-                Ok(()) => true,
-                Err(code) => code == DenialCode::NotYetValid,
-            })
-        });
-        slot.open.push(id);
-        self.by_expiry.insert((fact.expires_at, id));
-        self.by_id.insert(id, grant);
+        let fingerprint = Fingerprint::of(&grant);
+        self.prune(fingerprint, marks, now);
+        self.open.insert((fingerprint, id));
+        if matches!(grant.scope, Scope::Within(_)) {
+            *self.prefixed.entry(grant.holder.clone()).or_default() += 1;
+        }
+        self.by_expiry.insert((grant.expires_at, id));
+        self.by_id.insert(id, Box::new(grant));
+    }
+
+    /// Takes what has ended by watermark or time out of the way of those who look for a grant.
+    fn prune(&mut self, fingerprint: Fingerprint, marks: &Marks, now: Time) {
+        let is_over = |id: &GrantId| match self.by_id.get(id).map(|g| g.check(*id, marks, now)) {
+            Some(Ok(()) | Err(DenialCode::NotYetValid)) => false,
+            Some(Err(_)) | None => true,
+        };
+        let over: Vec<GrantId> = self.open_at(fingerprint).filter(is_over).collect();
+        for id in over {
+            self.open.remove(&(fingerprint, id));
+        }
+    }
+
+    fn open_at(&self, fingerprint: Fingerprint) -> impl Iterator<Item = GrantId> {
+        let all = (fingerprint, GrantId(0))..=(fingerprint, GrantId(u64::MAX));
+        self.open.range(all).map(|(_, id)| *id)
     }
 
     pub(super) fn used(&mut self, id: GrantId) {
@@ -164,59 +215,71 @@ impl Grants {
         }
     }
 
-    /// Ends a grant. Of a slot only the last one that ended is remembered.
-    pub(super) fn end(&mut self, id: GrantId, end: End) {
-        let Some(grant) = self.by_id.get_mut(&id) else { return };
+    /// Ends a grant. Of those that covered the same only the last one that ended is remembered,
+    /// and those that somebody took back or handed back: while the call that used them may still
+    /// be asked about again, the answer is no.
+    pub(super) fn end(&mut self, id: GrantId, end: End, marks: &Marks, now: Time) {
+        let Some(grant) = self.by_id.get_mut(&id).filter(|grant| grant.ended.is_none()) else {
+            return;
+        };
         grant.ended = Some(end);
-        let key = (grant.action.clone(), grant.scope.clone());
-        let slots = self.by_holder.get_mut(&grant.holder);
-        let Some(slot) = slots.and_then(|slots| slots.get_mut(&key)) else { return };
-        slot.open.retain(|open| *open != id);
-        if let Some(before) = slot.ended.replace(id)
-            && before != id
-            && let Some(old) = self.by_id.remove(&before)
-        {
-            self.by_expiry.remove(&(old.expires_at, before));
+        if end == End::Returned && now < grant.expires_at {
+            self.by_expiry.remove(&(grant.expires_at, id));
+            grant.expires_at = now;
+            self.by_expiry.insert((now, id));
+        }
+        let fingerprint = Fingerprint::of(grant);
+        self.open.remove(&(fingerprint, id));
+        let Some(before) = self.ended.insert(fingerprint, id) else { return };
+        let taken_back = self
+            .by_id
+            .get(&before)
+            .is_some_and(|grant| grant.ended == Some(End::Returned) || marks.names_grant(before));
+        if !taken_back {
+            self.remove(before);
         }
     }
 
-    /// Lets go of what expired a while before `now`.
-    pub(super) fn forget(&mut self, now: Time) {
+    /// Lets go of what expired a while before `now`, and says of each that it did.
+    pub(super) fn forget(&mut self, now: Time, mut gone: impl FnMut(GrantId)) {
         while let Some((expires_at, id)) = self.by_expiry.first().copied() {
             if expires_at.after(REMEMBERED) > now {
                 return;
             }
-            self.by_expiry.pop_first();
             self.remove(id);
+            gone(id);
         }
     }
 
     fn remove(&mut self, id: GrantId) {
         let Some(grant) = self.by_id.remove(&id) else { return };
-        let Some(slots) = self.by_holder.get_mut(&grant.holder) else { return };
-        let key = (grant.action, grant.scope);
-        if let Some(slot) = slots.get_mut(&key) {
-            slot.open.retain(|open| *open != id);
-            slot.ended = slot.ended.filter(|ended| *ended != id);
-            if slot.open.is_empty() && slot.ended.is_none() {
-                slots.remove(&key);
-            }
+        self.by_expiry.remove(&(grant.expires_at, id));
+        let fingerprint = Fingerprint::of(&grant);
+        self.open.remove(&(fingerprint, id));
+        if self.ended.get(&fingerprint) == Some(&id) {
+            self.ended.remove(&fingerprint);
         }
-        if slots.is_empty() {
-            self.by_holder.remove(&grant.holder);
+        if matches!(grant.scope, Scope::Within(_))
+            && let Some(count) = self.prefixed.get_mut(&grant.holder)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.prefixed.remove(&grant.holder);
+            }
         }
     }
 
     /// A grant by its id.
     #[must_use]
     pub fn get(&self, id: GrantId) -> Option<&Grant> {
-        self.by_id.get(&id)
+        self.by_id.get(&id).map(AsRef::as_ref)
     }
 
     /// All remembered grants with an id above `after`, in order.
     pub fn after(&self, after: Option<GrantId>) -> impl Iterator<Item = (GrantId, &Grant)> {
         let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-        self.by_id.range((from, std::ops::Bound::Unbounded)).map(|(id, grant)| (*id, grant))
+        let rest = self.by_id.range((from, std::ops::Bound::Unbounded));
+        rest.map(|(id, grant)| (*id, grant.as_ref()))
     }
 
     /// How many grants are remembered.
@@ -231,20 +294,31 @@ impl Grants {
         self.by_id.is_empty()
     }
 
-    /// Grants that could cover `action` on `resource` for `holder`: exact ones and every prefix.
+    /// Grants that could cover `action` on `resource` for `holder` under `task`: those of the task
+    /// and those of no task, exact ones and every prefix, the last that ended included.
     pub fn candidates<'a>(
         &'a self,
-        holder: &Holder,
+        holder: &'a Holder,
+        task: Option<TaskId>,
         action: &'a Action,
         resource: &'a Resource,
     ) -> impl Iterator<Item = (GrantId, &'a Grant)> {
-        let slots = self.by_holder.get(holder);
-        let exact = std::iter::once_with(|| Scope::Exact(resource.clone()));
-        let scopes = exact.chain(resource.prefixes().map(Scope::Within));
-        scopes
-            .filter_map(move |scope| slots?.get(&(action.clone(), scope)))
-            .flat_map(|slot| slot.open.iter().chain(slot.ended.iter()))
-            .filter_map(|id| Some((*id, self.by_id.get(id)?)))
+        let tasks = std::iter::once(None).chain(task.map(Some));
+        let exact = tasks.clone().map(move |task| (task, false, resource.clone()));
+        let any_prefix = self.prefixed.contains_key(holder);
+        let prefixes = any_prefix.then(|| resource.prefixes()).into_iter().flatten();
+        let within = prefixes
+            .flat_map(move |root| tasks.clone().map(move |task| (task, true, root.clone())));
+        let found = exact.chain(within).flat_map(move |(task, within, root)| {
+            let at = Fingerprint::new(holder, task, action, within, root.as_str());
+            self.open_at(at).chain(self.ended.get(&at).copied())
+        });
+        found.filter_map(|id| Some((id, self.get(id)?))).filter(move |(_, grant)| {
+            grant.holder == *holder
+                && grant.action == *action
+                && grant.task.is_none_or(|of| task == Some(of))
+                && grant.scope.covers(resource)
+        })
     }
 
     /// Grants whose time is over at `now` and that have not ended otherwise, oldest first.

@@ -51,53 +51,73 @@ impl Covered<'_> {
     }
 }
 
-/// All watermarks and suspensions.
+/// All watermarks and suspensions, one map a kind of selector, so that a look-up borrows its key.
 ///
 /// INVARIANT: a watermark never goes down.
 #[derive(Debug, Clone, Default, bincode::Encode, bincode::Decode)]
 pub struct Marks {
-    marks: BTreeMap<Selector, Mark>,
-    /// How many keys name a resource: while none does, no prefix is looked up.
-    resources: usize,
+    grants: BTreeMap<GrantId, Mark>,
+    agents: BTreeMap<AgentId, Mark>,
+    owners: BTreeMap<OwnerId, Mark>,
+    tasks: BTreeMap<TaskId, Mark>,
+    tools: BTreeMap<ToolId, Mark>,
+    resources: BTreeMap<Resource, Mark>,
+    all: Option<Mark>,
     /// How many keys are suspended: while none is, nothing is looked up.
     suspended: usize,
 }
 
 impl Marks {
     pub(super) fn revoke(&mut self, index: u64, fact: &RevocationIssued) {
+        let mark = self.mark_mut(&fact.selector);
+        mark.watermark = index;
         let suspend = fact.suspend && !matches!(fact.selector, Selector::Grant(_));
-        self.raise(index, fact.selector.clone());
-        if suspend && let Some(mark) = self.marks.get_mut(&fact.selector) {
-            if mark.suspended.is_none() {
-                self.suspended += 1;
-            }
-            mark.suspended = Some(index);
+        if suspend && mark.suspended.replace(index).is_none() {
+            self.suspended += 1;
         }
     }
 
     pub(super) fn end_agent(&mut self, index: u64, agent: &AgentId) {
-        self.raise(index, Selector::Agent(agent.clone()));
+        self.agents.entry(agent.clone()).or_default().watermark = index;
     }
 
     pub(super) fn end_owner(&mut self, index: u64, owner: &OwnerId) {
-        self.raise(index, Selector::Owner(owner.clone()));
+        self.owners.entry(owner.clone()).or_default().watermark = index;
     }
 
     pub(super) fn lift(&mut self, selector: &Selector) {
-        if let Some(mark) = self.marks.get_mut(selector)
-            && mark.suspended.take().is_some()
-        {
+        if self.is_suspended(selector).is_some() {
+            self.mark_mut(selector).suspended = None;
             self.suspended -= 1;
         }
     }
 
-    fn raise(&mut self, index: u64, selector: Selector) {
-        let is_resource = matches!(selector, Selector::Resource(_));
-        let before = self.marks.len();
-        let mark = self.marks.entry(selector).or_default();
-        mark.watermark = index;
-        if is_resource && self.marks.len() > before {
-            self.resources += 1;
+    /// Lets go of a grant's mark; the grant itself is gone.
+    pub(super) fn forget_grant(&mut self, id: GrantId) {
+        self.grants.remove(&id);
+    }
+
+    /// Lets go of a task's mark; the task is closed for good, which denies all that the mark did.
+    pub(super) fn forget_task(&mut self, id: TaskId) {
+        if self.tasks.remove(&id).is_some_and(|mark| mark.suspended.is_some()) {
+            self.suspended -= 1;
+        }
+    }
+
+    /// Whether a revocation named this very grant.
+    pub(super) fn names_grant(&self, id: GrantId) -> bool {
+        self.grants.contains_key(&id)
+    }
+
+    fn mark_mut(&mut self, selector: &Selector) -> &mut Mark {
+        match selector {
+            Selector::Grant(id) => self.grants.entry(*id).or_default(),
+            Selector::Agent(id) => self.agents.entry(id.clone()).or_default(),
+            Selector::Owner(id) => self.owners.entry(id.clone()).or_default(),
+            Selector::Task(id) => self.tasks.entry(*id).or_default(),
+            Selector::Tool(id) => self.tools.entry(id.clone()).or_default(),
+            Selector::Resource(id) => self.resources.entry(id.clone()).or_default(),
+            Selector::All => self.all.get_or_insert_default(),
         }
     }
 
@@ -120,33 +140,46 @@ impl Marks {
     /// The revocation that suspends exactly what `selector` names.
     #[must_use]
     pub fn is_suspended(&self, selector: &Selector) -> Option<u64> {
-        self.marks.get(selector).and_then(|mark| mark.suspended)
+        let mark = match selector {
+            Selector::Grant(id) => self.grants.get(id),
+            Selector::Agent(id) => self.agents.get(id),
+            Selector::Owner(id) => self.owners.get(id),
+            Selector::Task(id) => self.tasks.get(id),
+            Selector::Tool(id) => self.tools.get(id),
+            Selector::Resource(id) => self.resources.get(id),
+            Selector::All => self.all.as_ref(),
+        };
+        mark.and_then(|mark| mark.suspended)
     }
 
-    /// Suspended selectors with the revocation that did it, in order.
-    pub fn suspensions(&self) -> impl Iterator<Item = (&Selector, u64)> {
-        self.marks.iter().filter_map(|(key, mark)| mark.suspended.map(|index| (key, index)))
+    /// Suspended selectors with the revocation that did it, in the order of selectors.
+    pub fn suspensions(&self) -> impl Iterator<Item = (Selector, u64)> {
+        let agents = self.agents.iter().map(|(id, mark)| (Selector::Agent(id.clone()), mark));
+        let owners = self.owners.iter().map(|(id, mark)| (Selector::Owner(id.clone()), mark));
+        let tasks = self.tasks.iter().map(|(id, mark)| (Selector::Task(*id), mark));
+        let tools = self.tools.iter().map(|(id, mark)| (Selector::Tool(id.clone()), mark));
+        let resources =
+            self.resources.iter().map(|(id, mark)| (Selector::Resource(id.clone()), mark));
+        let all = self.all.iter().map(|mark| (Selector::All, mark));
+        let marks = agents.chain(owners).chain(tasks).chain(tools).chain(resources).chain(all);
+        marks.filter_map(|(selector, mark)| mark.suspended.map(|index| (selector, index)))
     }
 
     /// The largest of `read` over every key that names `covered`.
     fn find(&self, covered: Covered<'_>, read: impl Fn(&Mark) -> Option<u64>) -> Option<u64> {
-        if self.marks.is_empty() {
-            return None;
-        }
-        let at = |key: Selector| self.marks.get(&key).and_then(&read);
-        let keys = [
-            at(Selector::All),
-            covered.grant.and_then(|id| at(Selector::Grant(id))),
-            covered.agent.and_then(|id| at(Selector::Agent(id.clone()))),
-            at(Selector::Owner(covered.owner.clone())),
-            covered.task.and_then(|id| at(Selector::Task(id))),
-            covered.tool.and_then(|id| at(Selector::Tool(id.clone()))),
+        let marks = [
+            self.all.as_ref(),
+            covered.grant.and_then(|id| self.grants.get(&id)),
+            covered.agent.and_then(|id| self.agents.get(id)),
+            self.owners.get(covered.owner),
+            covered.task.and_then(|id| self.tasks.get(&id)),
+            covered.tool.and_then(|id| self.tools.get(id)),
         ];
-        let latest = keys.into_iter().flatten().max();
-        if self.resources == 0 {
+        let latest = marks.into_iter().flatten().filter_map(&read).max();
+        if self.resources.is_empty() {
             return latest;
         }
-        let prefixes = covered.resource.prefixes().filter_map(|p| at(Selector::Resource(p)));
-        prefixes.chain(latest).max()
+        let prefixes = covered.resource.prefixes();
+        prefixes.filter_map(|p| self.resources.get(&p)).filter_map(read).chain(latest).max()
     }
 }

@@ -133,9 +133,12 @@ impl State {
         } else if let Fact::TaskOpened(fact) = fact {
             let task = Task { opened: fact.clone(), since: place.time };
             self.tasks.insert(TaskId(place.index), task);
+            self.tasks_of.insert((fact.agent.clone(), TaskId(place.index)));
         } else if let Fact::TaskClosed(fact) = fact {
             if let Some(task) = self.tasks.remove(&fact.task) {
                 self.probing.task_closed(&task.opened.agent, fact.task);
+                self.marks.forget_task(fact.task);
+                self.tasks_of.remove(&(task.opened.agent, fact.task));
             }
         } else {
             self.apply_credential(place, fact);
@@ -152,13 +155,13 @@ impl State {
                 expires_at: fact.expires_at,
                 revoked: false,
             };
-            self.view.set_credential(place.index, &fact.credential, &credential);
+            self.view.set_credential(self.next_index, &fact.credential, &credential);
             self.credentials.insert(fact.credential.clone(), credential);
         } else if let Fact::CredentialRevoked(fact) = fact
             && let Some(credential) = self.credentials.get_mut(&fact.credential)
         {
             credential.revoked = true;
-            self.view.set_credential(place.index, &fact.credential, credential);
+            self.view.set_credential(self.next_index, &fact.credential, credential);
         }
     }
 
@@ -169,7 +172,7 @@ impl State {
             disabled: old.is_some_and(|o| o.disabled),
             registered: old.map_or(place.time, |o| o.registered),
         };
-        self.view.set_owner(place.index, &owner);
+        self.view.set_owner(self.next_index, &owner);
         self.owners.insert(written.owner.clone(), owner);
     }
 
@@ -181,7 +184,7 @@ impl State {
             status: old.map_or(AgentStatus::Active, |a| a.status),
             registered: old.map_or(place.time, |a| a.registered),
         };
-        self.view.set_agent(place.index, &written.agent, &agent);
+        self.view.set_agent(self.next_index, &written.agent, &agent);
         self.agents.insert(written.agent.clone(), agent);
     }
 

@@ -55,7 +55,8 @@ pub struct View {
 }
 
 impl View {
-    /// Index of the event that last changed anything here.
+    /// How many events the ledger had when anything here last changed. It differs between any two
+    /// views of one ledger that could give different answers, a rebuilt one included.
     #[must_use]
     pub const fn version(&self) -> u64 {
         self.version
