@@ -151,9 +151,16 @@ impl Follower {
     }
 
     fn take(&mut self, event: Event) {
-        if event.data.is_empty() || event.name == "heartbeat" {
-            self.take_heartbeat(&event);
-            return;
+        match event.name.as_str() {
+            "revocation" => {}
+            "heartbeat" => return self.take_heartbeat(&event),
+            "" if event.data.is_empty() => return self.take_heartbeat(&event),
+            // The server's last words, say `lagged`; the end of the stream follows. An item cannot
+            // hide under another name: it would leave a hole in the numbers.
+            name => {
+                tracing::warn!(name, "the revocation stream said something else");
+                return;
+            }
         }
         match serde_json::from_str::<Item>(&event.data) {
             Ok(item) => self.take_item(item),

@@ -273,7 +273,7 @@ mod tests {
             "tickets/close_ticket tickets://case/1234/1 write",
             "objects/sign objects://invoice-1234.txt write",
             "objects/download objects://invoice-1234.txt read",
-            "mail/send mailto:a@b.example external",
+            "mail/send mail://a@b.example external",
         ] {
             assert!(mapped.iter().any(|found| found == expected), "{expected}: {mapped:#?}");
         }

@@ -83,6 +83,12 @@ async fn a_hole_in_the_numbers_is_reported_before_what_follows_it() {
 }
 
 #[tokio::test]
+async fn other_events_are_not_items() {
+    let says = format!("event: lagged\ndata: {{\"number\":6}}\n\n{}", item(7));
+    check(&says, &["item 7"]).await;
+}
+
+#[tokio::test]
 async fn what_was_heard_before_is_not_heard_again() {
     let says = format!("{}{}{}", item(5), item(6), item(7));
     check(&says, &["item 7"]).await;

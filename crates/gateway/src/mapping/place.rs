@@ -130,11 +130,8 @@ pub(super) fn uri(given: &str) -> Result<String, Unmapped> {
     }
     let Some(rest) = normal_escapes(rest) else { return refused("holds a bad percent escape") };
     let Some(rest) = rest.strip_prefix("//") else {
-        return if scheme == "file" {
-            refused("has no `//`")
-        } else {
-            Ok(format!("{scheme}:{rest}"))
-        };
+        // `mailto:` and its like have no segments that a grant could cover; a template names them.
+        return refused("has no `//`");
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);

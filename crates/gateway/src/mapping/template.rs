@@ -56,7 +56,7 @@ impl Template {
         match self.parts.first() {
             None => Err("the template is empty".to_owned()),
             Some(Part::Argument { form: Form::Uri, .. }) => Ok(()),
-            Some(Part::Text(text)) if text.contains(':') => {
+            Some(Part::Text(text)) if text.contains("://") => {
                 let sample: String = self.parts.iter().map(Part::sample).collect();
                 Resource::new(&sample).map(|_| ()).map_err(|e| e.to_string())
             }

@@ -19,6 +19,7 @@ use bailiwick_core::time::Time;
 use bailiwick_gateway::mapping::Mapping;
 use bailiwick_gateway::pipeline::{self, Config, Ending};
 use bailiwick_gateway::upstream::Upstream;
+use bailiwick_gateway::upstream::stdio::Launch;
 use bailiwick_gateway::{demo_server, frame};
 use serde_json::Value;
 use tokio::io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
@@ -200,6 +201,13 @@ impl Desk {
         tokio::spawn(demo_server::serve(None, reader, writer));
         let (reader, writer) = tokio::io::split(near);
         Self::before(Upstream::over(reader, writer), None)
+    }
+
+    /// A gate in front of a shell script.
+    pub(crate) fn before_script(script: &str) -> Self {
+        let command = ["sh", "-c", script].map(str::to_owned).to_vec();
+        let launch = Launch { command, environment: Vec::new(), directory: None };
+        Self::before(Upstream::spawn(&launch).unwrap(), None)
     }
 
     fn before(upstream: Upstream, server: Option<End>) -> Self {

@@ -1,5 +1,7 @@
 //! The gate between a client and a server, with an authority that says what each test wants.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails, fails its test")]
+
 mod desk;
 
 use std::time::Duration;
@@ -352,6 +354,21 @@ async fn a_server_that_dies_leaves_an_unknown_outcome_and_ends_the_gate() {
     assert_eq!((&answers[1]["id"], &answers[1]["error"]["code"]), (&json!(1), &json!(-32603)));
     assert_eq!(desk.ending().await, Ending::ServerGone);
     assert_eq!(desk.authority.finished()[0].outcome, Outcome::Unknown);
+}
+
+#[tokio::test]
+async fn a_servers_process_ends_with_the_gate_and_the_gate_with_it() {
+    let mut desk = Desk::before_script(
+        r#"echo "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/pid\",\"params\":{\"pid\":$$}}"; exec cat"#,
+    );
+    let pid = desk.answer().await["params"]["pid"].as_u64().unwrap();
+    let process = format!("/proc/{pid}/stat");
+    assert!(std::fs::exists(&process).unwrap());
+    assert_eq!(desk.leave().await, Ending::ClientGone);
+    assert!(!std::fs::exists(&process).unwrap());
+
+    let mut desk = Desk::before_script("exit 3");
+    assert_eq!(desk.ending().await, Ending::ServerGone);
 }
 
 #[tokio::test]
