@@ -23,6 +23,7 @@ use crate::Error;
 use crate::anchor;
 use crate::clock;
 use crate::home::Home;
+use crate::lock::Lock;
 use crate::log::jetstream;
 use crate::projector::Projector;
 use crate::tail::{Follower, Head, Tail};
@@ -153,6 +154,8 @@ pub struct Ledger {
 struct Inner {
     shared: Arc<Shared>,
     engine: Mutex<Option<JoinHandle<()>>>,
+    /// INVARIANT: dropped last, when no thread of this ledger writes to its directory any more.
+    _lock: Lock,
 }
 
 impl std::fmt::Debug for Ledger {

@@ -17,6 +17,12 @@ use bailiwick_core::id::{
 use bailiwick_core::record::Digest;
 use bailiwick_ledger::{Config, Ledger, Reply, Store};
 
+#[path = "support/nats.rs"]
+#[expect(dead_code, reason = "the tests of the log use more of it")]
+mod nats;
+#[path = "engine/outage.rs"]
+mod outage;
+
 fn config(dir: &Path) -> Config {
     Config {
         home: dir.to_owned(),

@@ -21,6 +21,7 @@ use crate::Error;
 use crate::anchor::{self, Anchor};
 use crate::clock::Clock;
 use crate::home::{self, Home};
+use crate::lock::Lock;
 use crate::log::embedded::Embedded;
 use crate::log::jetstream::JetStream;
 use crate::log::{Append, Log, Reader};
@@ -31,6 +32,7 @@ use crate::tail::{Committed, Head, Tail};
 
 pub(super) fn open(config: &Config, progress: impl FnMut(u64)) -> Result<Ledger, Error> {
     let home = Home::open(&config.home)?;
+    let lock = Lock::exclusive(home.dir())?;
     let mut log: Box<dyn Log> = match &config.store {
         Store::Embedded => Box::new(Embedded::open(&home.log_dir())?),
         Store::JetStream(jetstream) => Box::new(JetStream::connect(jetstream)?),
@@ -45,7 +47,7 @@ pub(super) fn open(config: &Config, progress: impl FnMut(u64)) -> Result<Ledger,
     check_writer(&home, &projection)?;
     let keeper = anchor::Keeper::start(&home.anchor_dir())?;
     take_up(config, &home, log.as_mut(), &mut projection, &keeper)?;
-    start(config, home, log, projection, keeper)
+    start(config, home, lock, log, projection, keeper)
 }
 
 /// The state up to the head of the log: snapshot where there is one, replay for the rest.
@@ -210,6 +212,7 @@ fn admin_key(home: &Home, projection: &Projection) -> Result<Option<Command>, Er
 fn start(
     config: &Config,
     home: Home,
+    lock: Lock,
     log: Box<dyn Log>,
     projection: Projection,
     keeper: anchor::Keeper,
@@ -259,5 +262,6 @@ fn start(
         .name("bailiwick-engine".to_owned())
         .spawn(move || engine.run())
         .map_err(Error::file("start a thread for", &dir))?;
-    Ok(Ledger { inner: Arc::new(Inner { shared, engine: Mutex::new(Some(thread)) }) })
+    let engine = Mutex::new(Some(thread));
+    Ok(Ledger { inner: Arc::new(Inner { shared, engine, _lock: lock }) })
 }

@@ -128,6 +128,10 @@ impl Queue {
         lanes.revocations.len() + lanes.others.len()
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.filled.notify_all();

@@ -84,19 +84,28 @@ impl Engine {
             return;
         }
         self.last_tick = Instant::now();
-        self.look_at_clock();
+        self.look_around();
         let now = self.clock.read();
         if self.state.grants().run_out(self.state.marks(), now).next().is_some() {
             batch.push(by_system(Command::Expire));
         }
     }
 
-    fn look_at_clock(&mut self) {
+    /// Whether the next command could be recorded: the clock, and the log, which may have gone
+    /// away while nobody asked.
+    fn look_around(&mut self) {
         if self.shared.clock_confirmed.swap(false, Ordering::AcqRel) {
             self.clock.confirm();
         }
         let unsure = self.clock.unsure().map(|why| format!("clock_unsure: {why}"));
-        *self.shared.trouble() = unsure;
+        let away = match self.log.head() {
+            Ok(head) if head < self.position.entry_number => {
+                Some(format!("the log ends at entry {head}, shorter than it was"))
+            }
+            Ok(_) => None,
+            Err(error) => Some(format!("the log does not answer: {}", report(&error))),
+        };
+        *self.shared.trouble() = unsure.or(away);
     }
 
     /// Decides a batch into as many entries as it needs.
@@ -194,6 +203,11 @@ impl Engine {
                 refuse(self.shared.queue.take_others(), &why);
             }
             match self.log.append(before, &sealed.bytes, Some(&sealed.last_link)) {
+                Append::Unknown(reason)
+                    if self.shared.queue.is_closed() && started.elapsed() > ANSWER_MAX =>
+                {
+                    return Append::Unknown(reason);
+                }
                 Append::Unknown(_) => {}
                 outcome @ (Append::Committed | Append::LostRace | Append::Fatal(_)) => {
                     *self.shared.trouble() = None;

@@ -10,7 +10,6 @@
 //! after a failed sync nothing more is taken until the process has started anew, since what a
 //! failed sync leaves on disk is unknown.
 
-mod lock;
 mod prepare;
 mod recover;
 mod segment;
@@ -26,12 +25,12 @@ use std::time::Duration;
 use bailiwick_core::record::{LedgerId, Link};
 use bytes::Bytes;
 
-use self::lock::Lock;
 use self::prepare::{Prepared, Preparing};
 use self::recover::{Tail, recover};
 use self::segment::{CAPACITY_MAX, CAPACITY_MIN, DATA_START, Segment, sync_dir};
 use super::{Append, Log, Reader, Reason, check_place, slot};
 use crate::Error;
+use crate::lock::Lock;
 
 /// How long an append waits for the next segment before it gives up for this time.
 const PREPARED_WAIT_MAX: Duration = Duration::from_millis(400);
