@@ -250,7 +250,7 @@ impl Ledger {
     /// The keyed hash under which an API key is recorded.
     #[must_use]
     pub fn key_hash(&self, key: &str) -> Digest {
-        key_hash(&self.inner.shared.home, key)
+        self.inner.shared.home.key_hash(key)
     }
 
     /// The commitment to a call's arguments.
@@ -345,12 +345,6 @@ impl Shared {
     fn trouble(&self) -> std::sync::MutexGuard<'_, Option<String>> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn key_hash(home: &Home, key: &str) -> Digest {
-    // A context of its own keeps key hashes and argument commitments apart under one secret.
-    let context = blake3::derive_key("bailiwick v1 api key", home.secret());
-    Digest(*blake3::keyed_hash(&context, key.as_bytes()).as_bytes())
 }
 
 fn unavailable(is_call: bool, why: &str) -> Reply {

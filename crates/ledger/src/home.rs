@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use bailiwick_core::record::PublicKey;
+use bailiwick_core::record::{Digest, PublicKey};
 use ed25519_dalek::SigningKey;
 
 use crate::Error;
@@ -15,11 +15,19 @@ use crate::Error;
 const SECRET_BYTES: usize = 32;
 
 /// A node's directory, opened.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Home {
     dir: PathBuf,
     signing: SigningKey,
     secret: [u8; SECRET_BYTES],
+    /// Keeps hashes of API keys apart from argument commitments under the one secret.
+    api_keys: [u8; SECRET_BYTES],
+}
+
+impl std::fmt::Debug for Home {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Home").field("dir", &self.dir).finish_non_exhaustive()
+    }
 }
 
 impl Home {
@@ -33,7 +41,8 @@ impl Home {
         let signing = secret_in(&dir.join("signing.key"))?;
         let secret = secret_in(&dir.join("ledger.secret"))?;
         let signing = SigningKey::from_bytes(&signing);
-        Ok(Self { dir: dir.to_owned(), signing, secret })
+        let api_keys = blake3::derive_key("bailiwick v1 api key", &secret);
+        Ok(Self { dir: dir.to_owned(), signing, secret, api_keys })
     }
 
     /// The directory itself.
@@ -54,7 +63,13 @@ impl Home {
         PublicKey(self.signing.verifying_key().to_bytes())
     }
 
-    /// The ledger's own secret, under which API keys are hashed and arguments committed to.
+    /// The keyed hash under which an API key is recorded.
+    #[must_use]
+    pub fn key_hash(&self, key: &str) -> Digest {
+        Digest(*blake3::keyed_hash(&self.api_keys, key.as_bytes()).as_bytes())
+    }
+
+    /// The ledger's own secret, under which arguments are committed to.
     #[must_use]
     pub const fn secret(&self) -> &[u8; SECRET_BYTES] {
         &self.secret

@@ -16,7 +16,7 @@ use super::batch::{Batch, Step};
 use super::counters::Counts;
 use super::queue::{Queue, Waiting};
 use super::run::Engine;
-use super::{Config, Inner, Ledger, Shared, Store, key_hash};
+use super::{Config, Inner, Ledger, Shared, Store};
 use crate::Error;
 use crate::anchor::{self, Anchor};
 use crate::clock::Clock;
@@ -192,7 +192,7 @@ fn admin_key(home: &Home, projection: &Projection) -> Result<Option<Command>, Er
         }
         Err(e) => return Err(Error::file("read", &path)(e)),
     };
-    let hash = key_hash(home, &key);
+    let hash = home.key_hash(&key);
     let known = projection.state.credentials().values().any(|c| c.key_hash == hash);
     if known {
         return Ok(None);

@@ -1,0 +1,264 @@
+//! What can be wrong with a request: RFC 9457 problem details, each with a stable code.
+//!
+//! `{"type": "urn:bailiwick:error:<code>", "title", "status", "code", "detail"}`. The code and the
+//! status are a promise; title and detail are words for people and may change.
+//!
+//! | code | status | when |
+//! |---|---|---|
+//! | `invalid_json` | 400 | not JSON, not UTF-8, a member twice, too deep, a number beyond 2^53 |
+//! | `invalid_content_type` | 400 | a body that does not say `application/json` |
+//! | `invalid_body` | 400 | JSON of another shape: a member missing, unknown or of another type |
+//! | `invalid_query` | 400 | a parameter unknown or not of its form |
+//! | `invalid_cursor` | 400 | a cursor that this list did not give |
+//! | `invalid_id` | 400 | a name, number or text that is not of its kind's form |
+//! | `invalid_span` | 400 | a length of time that is none |
+//! | `invalid_time` | 400 | a moment that is none |
+//! | `invalid_hash` | 400 | a hash that is none |
+//! | `out_of_range` | 400 | a value beyond its limits |
+//! | `policy_invalid` | 400 | a policy that does not validate; the detail has positions |
+//! | `feed_future` | 400 | a stream from a number that has not been given yet |
+//! | `sql_…` | 400 | a question refused, see `bailiwick_audit::Code` |
+//! | `credential_invalid` | 401 | no key, or one that is unknown, revoked or expired |
+//! | `not_permitted` | 403 | the key's role does not allow it |
+//! | `not_found` | 404 | what is named is not known |
+//! | `no_route` | 404 | no such path |
+//! | `method_not_allowed` | 405 | the path has no such method |
+//! | `request_timeout` | 408 | the body did not come in time |
+//! | `already_exists` | 409 | it is there already |
+//! | `wrong_state` | 409 | it is not in the state that the command needs |
+//! | `id_reused` | 409 | the idempotency key came with another request before |
+//! | `limit_reached` | 409 | a limit of the ledger is reached |
+//! | `feed_truncated` | 410 | a stream from a number whose successors are no longer kept |
+//! | `payload_too_large` | 413 | a body of more than 1 MiB |
+//! | `internal` | 500 | a fault of ours |
+//! | `unavailable` | 503 | it cannot be recorded now; nothing was done |
+//! | `overloaded` | 503 | too many commands wait; nothing was done |
+//! | `clock_unsure` | 503 | the ledger's clock cannot be trusted until an operator confirms it |
+//! | `streams_exhausted` | 503 | too many streams are open |
+//! | `audit_behind`, `audit_broken` | 503 | the tables are not at the ledger's head |
+
+use std::borrow::Cow;
+
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use bailiwick_core::command::{Refusal, RefusalCode};
+use bailiwick_core::id::IdError;
+use bailiwick_core::json::JsonError;
+use bailiwick_core::record::hash::HexError;
+use bailiwick_core::time::SpanError;
+use serde::Serialize;
+
+/// Seconds after which a caller may try again what could not be done now.
+const RETRY_SECONDS: u64 = 1;
+
+/// A kind of problem: its code, status and title.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kind {
+    pub(crate) code: &'static str,
+    status: StatusCode,
+    title: &'static str,
+}
+
+macro_rules! kinds {
+    ($($name:ident $code:literal $status:ident $title:literal;)+) => {
+        $(pub(crate) const $name: Kind =
+            Kind { code: $code, status: StatusCode::$status, title: $title };)+
+
+        #[cfg(test)]
+        const KINDS: &[Kind] = &[$($name),+];
+    };
+}
+
+kinds! {
+    INVALID_JSON "invalid_json" BAD_REQUEST "the body is not acceptable JSON";
+    INVALID_CONTENT_TYPE "invalid_content_type" BAD_REQUEST "the body is not marked as JSON";
+    INVALID_BODY "invalid_body" BAD_REQUEST "the body does not have the expected shape";
+    INVALID_QUERY "invalid_query" BAD_REQUEST "the query does not have the expected shape";
+    INVALID_CURSOR "invalid_cursor" BAD_REQUEST "the cursor is not one of this list";
+    INVALID_ID "invalid_id" BAD_REQUEST "an id or text is not of its kind's form";
+    INVALID_SPAN "invalid_span" BAD_REQUEST "a length of time is not of its form";
+    INVALID_TIME "invalid_time" BAD_REQUEST "a moment is not of its form";
+    INVALID_HASH "invalid_hash" BAD_REQUEST "a hash is not of its form";
+    OUT_OF_RANGE "out_of_range" BAD_REQUEST "a value is beyond its limits";
+    POLICY_INVALID "policy_invalid" BAD_REQUEST "the policy does not validate";
+    FEED_FUTURE "feed_future" BAD_REQUEST "the feed has not come that far";
+    SQL_REFUSED "sql_refused" BAD_REQUEST "the question is not answered";
+    CREDENTIAL_INVALID "credential_invalid" UNAUTHORIZED "a valid key is needed";
+    NOT_PERMITTED "not_permitted" FORBIDDEN "the key's role does not allow this";
+    NOT_FOUND "not_found" NOT_FOUND "it is not known";
+    NO_ROUTE "no_route" NOT_FOUND "there is no such path";
+    METHOD_NOT_ALLOWED "method_not_allowed" METHOD_NOT_ALLOWED "the path has no such method";
+    REQUEST_TIMEOUT "request_timeout" REQUEST_TIMEOUT "the body did not come in time";
+    ALREADY_EXISTS "already_exists" CONFLICT "it exists already";
+    WRONG_STATE "wrong_state" CONFLICT "its state does not allow this";
+    ID_REUSED "id_reused" CONFLICT "the idempotency key came with another request";
+    LIMIT_REACHED "limit_reached" CONFLICT "a limit of the ledger is reached";
+    FEED_TRUNCATED "feed_truncated" GONE "the feed no longer keeps what was asked for";
+    PAYLOAD_TOO_LARGE "payload_too_large" PAYLOAD_TOO_LARGE "the body is too large";
+    INTERNAL "internal" INTERNAL_SERVER_ERROR "a fault of the server";
+    UNAVAILABLE "unavailable" SERVICE_UNAVAILABLE "it cannot be recorded now";
+    OVERLOADED "overloaded" SERVICE_UNAVAILABLE "too many commands wait";
+    CLOCK_UNSURE "clock_unsure" SERVICE_UNAVAILABLE "the clock cannot be trusted";
+    STREAMS_EXHAUSTED "streams_exhausted" SERVICE_UNAVAILABLE "too many streams are open";
+    AUDIT_UNAVAILABLE "audit_behind" SERVICE_UNAVAILABLE "the audit tables are not ready";
+}
+
+impl Kind {
+    /// The problem with its detail.
+    pub(crate) fn with(self, detail: impl Into<Cow<'static, str>>) -> Problem {
+        Problem { kind: self, detail: detail.into() }
+    }
+}
+
+/// Something wrong with a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) kind: Kind,
+    pub(crate) detail: Cow<'static, str>,
+}
+
+/// Problem details on the wire (RFC 9457).
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Details<'a> {
+    /// `urn:bailiwick:error:` and the code.
+    r#type: String,
+    /// The kind of problem, for people.
+    title: &'a str,
+    /// The HTTP status.
+    status: u16,
+    /// The kind of problem, for programs: stable.
+    code: &'a str,
+    /// This very problem, for people.
+    detail: &'a str,
+}
+
+impl Problem {
+    fn response(&self, media: &'static str, body: String) -> Response {
+        let mut response = (self.kind.status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
+        if self.kind.status == StatusCode::UNAUTHORIZED {
+            let realm = HeaderValue::from_static("Bearer realm=\"bailiwick\"");
+            headers.insert(WWW_AUTHENTICATE, realm);
+        }
+        if self.kind.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
+        }
+        response
+    }
+
+    /// The problem as AuthZEN wants it: the body is a message.
+    pub(crate) fn into_message(self) -> Response {
+        let message = format!("{}: {}", self.kind.code, self.detail);
+        self.response("text/plain; charset=utf-8", message)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let Kind { code, status, title } = self.kind;
+        let details = Details {
+            r#type: format!("urn:bailiwick:error:{code}"),
+            title,
+            status: status.as_u16(),
+            code,
+            detail: &self.detail,
+        };
+        // Five plain members have nothing to fail on.
+        let body = serde_json::to_string(&details).unwrap_or_default();
+        self.response("application/problem+json", body)
+    }
+}
+
+impl From<IdError> for Problem {
+    fn from(error: IdError) -> Self {
+        INVALID_ID.with(error.to_string())
+    }
+}
+
+impl From<SpanError> for Problem {
+    fn from(error: SpanError) -> Self {
+        INVALID_SPAN.with(error.to_string())
+    }
+}
+
+impl From<HexError> for Problem {
+    fn from(error: HexError) -> Self {
+        INVALID_HASH.with(error.to_string())
+    }
+}
+
+impl From<JsonError> for Problem {
+    fn from(error: JsonError) -> Self {
+        match error {
+            JsonError::TooLong { .. } => PAYLOAD_TOO_LARGE.with(error.to_string()),
+            JsonError::Invalid(why) => INVALID_JSON.with(why),
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let kind = match refusal.code {
+            RefusalCode::NotPermitted => NOT_PERMITTED,
+            RefusalCode::CredentialInvalid => CREDENTIAL_INVALID,
+            RefusalCode::NotFound => NOT_FOUND,
+            RefusalCode::AlreadyExists => ALREADY_EXISTS,
+            RefusalCode::WrongState => WRONG_STATE,
+            RefusalCode::OutOfRange => OUT_OF_RANGE,
+            RefusalCode::PolicyInvalid => POLICY_INVALID,
+            RefusalCode::LimitReached => LIMIT_REACHED,
+            RefusalCode::IdReused => ID_REUSED,
+            RefusalCode::Unavailable => UNAVAILABLE,
+            RefusalCode::Overloaded => OVERLOADED,
+            RefusalCode::ClockUnsure => CLOCK_UNSURE,
+        };
+        kind.with(refusal.message)
+    }
+}
+
+impl From<bailiwick_audit::Error> for Problem {
+    fn from(error: bailiwick_audit::Error) -> Self {
+        use bailiwick_audit::Error;
+        let kind = match &error {
+            Error::Refused { .. } => SQL_REFUSED,
+            Error::Gap { .. } | Error::Behind { .. } | Error::Broken | Error::Threads { .. } => {
+                AUDIT_UNAVAILABLE
+            }
+        };
+        Kind { code: error.code(), ..kind }.with(error.to_string())
+    }
+}
+
+impl From<bailiwick_ledger::Error> for Problem {
+    fn from(error: bailiwick_ledger::Error) -> Self {
+        let kind = if error.is_unavailable() { UNAVAILABLE } else { INTERNAL };
+        tracing::error!(%error, "the ledger cannot be read");
+        kind.with("the ledger cannot be read now")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_stands_in_the_table_with_its_status() {
+        let table = include_str!("problem.rs");
+        for kind in KINDS.iter().filter(|kind| **kind != SQL_REFUSED && **kind != AUDIT_UNAVAILABLE)
+        {
+            let row = format!("//! | `{}` | {} |", kind.code, kind.status.as_u16());
+            assert!(table.contains(&row), "{row}");
+        }
+    }
+
+    #[test]
+    fn codes_are_given_once() {
+        let mut codes: Vec<_> = KINDS.iter().map(|kind| kind.code).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), KINDS.len());
+    }
+}

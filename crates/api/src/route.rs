@@ -1,0 +1,89 @@
+//! Everything that is offered, and what comes to those who ask for anything else.
+
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::http::Method;
+use axum::routing::{get, post, put};
+use axum::{Router, extract::DefaultBodyLimit};
+
+use crate::desk::Desk;
+use crate::problem::{METHOD_NOT_ALLOWED, NO_ROUTE, Problem};
+use crate::rest::{
+    agents, calls, credentials, events, grants, owners, policies, revocations, sql, tasks,
+};
+use crate::{authzen, openapi, operate, stream};
+
+/// The routes of one thread.
+pub(crate) fn router(desk: &Arc<Desk>) -> Router {
+    let mut router = Router::new()
+        .route("/access/v1/evaluation", post(authzen::evaluation))
+        .route("/.well-known/authzen-configuration", get(authzen::metadata))
+        .route("/healthz", get(operate::health))
+        .route("/readyz", get(operate::ready))
+        .route("/metrics", get(operate::metrics))
+        .route("/openapi.json", get(openapi::serve))
+        .merge(registry())
+        .merge(permissions())
+        .merge(record());
+    if desk.settings.bench {
+        router = router.route("/bench/hello", post(operate::hello));
+    }
+    router
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        // Bodies are read under limits of our own, which answer with problems of our own.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(Arc::clone(desk))
+}
+
+fn registry() -> Router<Arc<Desk>> {
+    Router::new()
+        .route("/v1/owners", post(owners::create).get(owners::list))
+        .route("/v1/owners/{id}", get(owners::get).put(owners::update))
+        .route("/v1/owners/{id}/disable", post(owners::disable))
+        .route("/v1/owners/{id}/enable", post(owners::enable))
+        .route("/v1/agents", post(agents::create).get(agents::list))
+        .route("/v1/agents/{id}", get(agents::get).put(agents::update))
+        .route("/v1/agents/{id}/suspend", post(agents::suspend))
+        .route("/v1/agents/{id}/reinstate", post(agents::reinstate))
+        .route("/v1/agents/{id}/retire", post(agents::retire))
+        .route("/v1/tasks", post(tasks::create).get(tasks::list))
+        .route("/v1/tasks/{id}", get(tasks::get))
+        .route("/v1/tasks/{id}/close", post(tasks::close))
+        .route("/v1/credentials", post(credentials::create).get(credentials::list))
+        .route("/v1/credentials/{id}/revoke", post(credentials::revoke))
+}
+
+fn permissions() -> Router<Arc<Desk>> {
+    Router::new()
+        .route("/v1/policies", get(policies::list))
+        .route("/v1/policies/activate", post(policies::activate))
+        .route("/v1/policies/{id}", put(policies::put).get(policies::get).delete(policies::remove))
+        .route("/v1/grants", post(grants::create).get(grants::list))
+        .route("/v1/grants/requests", post(grants::requests::create).get(grants::requests::list))
+        .route("/v1/grants/requests/{id}/deny", post(grants::requests::deny))
+        .route("/v1/grants/{id}", get(grants::get))
+        .route("/v1/grants/{id}/return", post(grants::give_back))
+        .route("/v1/calls/{id}/finish", post(calls::finish))
+        .route("/v1/revocations", post(revocations::create).get(revocations::list))
+        .route("/v1/revocations/lift", post(revocations::lift))
+        .route("/v1/revocations/stream", get(stream::open))
+}
+
+fn record() -> Router<Arc<Desk>> {
+    Router::new()
+        .route("/v1/events", get(events::list))
+        .route("/v1/events/{index}", get(events::get))
+        .route("/v1/sql", post(sql::ask))
+}
+
+async fn no_route(request: Request) -> Problem {
+    let path: String = request.uri().path().chars().take(200).collect();
+    NO_ROUTE.with(format!("there is nothing at `{path}`"))
+}
+
+async fn no_method(method: Method, request: Request) -> Problem {
+    let path: String = request.uri().path().chars().take(200).collect();
+    METHOD_NOT_ALLOWED.with(format!("`{path}` has no method `{method}`"))
+}

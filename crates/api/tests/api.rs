@@ -1,0 +1,15 @@
+//! The whole API over TCP: a real ledger on the embedded log, real audit tables, a real server and a
+//! real HTTP client. One binary: each link of the query engine costs seconds.
+
+mod api {
+    pub(crate) mod house;
+
+    mod authzen;
+    mod bad_input;
+    mod operate;
+    mod rest;
+    mod retries;
+    mod roles;
+    mod server;
+    mod stream;
+}
