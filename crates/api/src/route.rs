@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::Request;
 use axum::http::Method;
 use axum::routing::{get, post, put};
-use axum::{Router, extract::DefaultBodyLimit};
 
 use crate::desk::Desk;
 use crate::problem::{METHOD_NOT_ALLOWED, NO_ROUTE, Problem};
@@ -29,12 +29,7 @@ pub(crate) fn router(desk: &Arc<Desk>) -> Router {
     if desk.settings.bench {
         router = router.route("/bench/hello", post(operate::hello));
     }
-    router
-        .fallback(no_route)
-        .method_not_allowed_fallback(no_method)
-        // Bodies are read under limits of our own, which answer with problems of our own.
-        .layer(DefaultBodyLimit::disable())
-        .with_state(Arc::clone(desk))
+    router.fallback(no_route).method_not_allowed_fallback(no_method).with_state(Arc::clone(desk))
 }
 
 fn registry() -> Router<Arc<Desk>> {
