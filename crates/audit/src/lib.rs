@@ -1,1 +1,203 @@
-//! The questions: Arrow tables and SQL over the record
+//! The questions: who did what, when, why and for how long, in SQL over the record.
+//!
+//! [`Audit`] is fed every committed event in the order of the chain and folds it into tables:
+//! `events` (one wide row each), and the projections `grants`, `calls`, `revocations`, `agents`,
+//! `owners`, `tasks`, `policies` and `findings`. A question is answered from a snapshot of all of
+//! them at one event, named in the answer as `as_of_seq`, so the same question over the same
+//! events has the same answer.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//! use bailiwick_audit::{Audit, Limits, Settings};
+//!
+//! let audit = Audit::new(Settings { threads: 2, at_once: 4 })?;
+//! audit.ingest(0, &[])?; // the events of each committed entry, as a follower gets them
+//! let sql = "select agent_id, action, resource, decision, reason from calls order by seq";
+//! let answer = audit.run(sql, &Limits::INTERACTIVE).await?;
+//! println!("{}", answer.csv());
+//! let refused = audit.run("copy calls to '/tmp/calls.csv'", &Limits::INTERACTIVE).await;
+//! assert_eq!(refused.unwrap_err().code(), "sql_not_a_read");
+//! # Ok(()) })
+//! # }
+//! ```
+//!
+//! Where things are: `table` has one file a table, and under it how rows are kept (`grown`: most
+//! cells in Arrow, the few that change beside them) and read (`scan`); `store` folds events into
+//! all of them; `guard` says which questions are answered at all; `session` is the query engine
+//! with nothing in it but these tables; `query` runs a question within its limits, and `leash` makes it
+//! stop when nobody waits any more; `answer` is what comes out.
+//!
+//! This crate alone knows DataFusion and Arrow, and no type of theirs leaves it. It knows nothing
+//! of how events are stored or followed, of HTTP, and of who asks: whoever serves a question
+//! checks the role and records the question.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bailiwick_core::event::Recorded;
+use bailiwick_core::time::Time;
+use tokio::runtime::Runtime;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, timeout, timeout_at};
+
+mod answer;
+mod error;
+mod guard;
+mod leash;
+mod query;
+mod session;
+mod store;
+mod table;
+
+pub use answer::{Column, Table};
+pub use error::{Code, Error};
+pub use guard::{BRACKETS_MAX, LINKS_MAX, RECURSION_MAX, TEXT_BYTES_MAX, WITH_DEPTH_MAX};
+pub use query::{Limits, Parameters};
+
+use leash::{Hand, Leash};
+use query::Awaited;
+use store::Store;
+
+/// Bytes of stack of a thread that answers questions. Only what is touched becomes memory; the
+/// deepest statement that the guard lets pass was tried in a debug build.
+const STACK_BYTES: usize = 64 * 1_024 * 1_024;
+
+/// What an [`Audit`] runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Threads that answer questions; at least one.
+    pub threads: usize,
+    /// Questions that run at once; further ones wait within their own time limit.
+    pub at_once: usize,
+}
+
+/// The tables, and the threads that answer questions about them.
+#[derive(Debug)]
+pub struct Audit {
+    store: Mutex<Store>,
+    ingested: watch::Sender<Option<u64>>,
+    turns: Arc<Semaphore>,
+    threads: usize,
+    /// Taken when dropped, to be left running down outside of any caller's runtime.
+    runtime: Option<Runtime>,
+}
+
+impl Audit {
+    /// Empty tables and idle threads.
+    ///
+    /// # Errors
+    /// [`Error::Threads`] when the system starts no threads.
+    pub fn new(settings: Settings) -> Result<Self, Error> {
+        let threads = settings.threads.max(1);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("audit")
+            .thread_stack_size(STACK_BYTES)
+            .enable_time()
+            .build()
+            .map_err(|e| Error::Threads { why: e.to_string() })?;
+        Ok(Self {
+            store: Mutex::new(Store::new()),
+            ingested: watch::Sender::new(None),
+            turns: Arc::new(Semaphore::new(settings.at_once.max(1))),
+            threads,
+            runtime: Some(runtime),
+        })
+    }
+
+    /// Takes the events of a committed entry. Events that were taken before are passed over, so a
+    /// follower may begin an entry anew.
+    ///
+    /// # Errors
+    /// [`Error::Gap`] when an event is missing in between, and [`Error::Broken`] after a fault of
+    /// our own: both need the tables to be built anew.
+    pub fn ingest(&self, entry: u64, events: &[Recorded]) -> Result<(), Error> {
+        let mut store = self.store()?;
+        let taken = store.ingest(entry, events);
+        self.ingested.send_replace(store.last().map(|last| last.index));
+        taken
+    }
+
+    /// Index of the last event that the tables hold.
+    #[must_use]
+    pub fn ingested(&self) -> Option<u64> {
+        *self.ingested.borrow()
+    }
+
+    /// Waits until the tables hold the event `index`, for at most `patience`.
+    ///
+    /// # Errors
+    /// [`Error::Behind`] when they do not by then.
+    pub async fn wait_for(&self, index: u64, patience: Duration) -> Result<(), Error> {
+        let mut ingested = self.ingested.subscribe();
+        let reached = ingested.wait_for(|last| last.is_some_and(|last| last >= index));
+        match timeout(patience, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Error::Behind { index, waited: patience }),
+        }
+    }
+
+    /// Answers a question.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the rule that the question breaks, the limit that its answer
+    /// breaks, or what is wrong with it.
+    pub async fn run(&self, sql: &str, limits: &Limits) -> Result<Table, Error> {
+        self.run_with(sql, &Parameters::new(), limits).await
+    }
+
+    /// Answers a question that has placeholders.
+    ///
+    /// # Errors
+    /// As [`Audit::run`]; also when a placeholder has no value.
+    pub async fn run_with(
+        &self,
+        sql: &str,
+        parameters: &Parameters,
+        limits: &Limits,
+    ) -> Result<Table, Error> {
+        let deadline = Instant::now() + limits.time;
+        let parameters = query::scalars(parameters)?;
+        let turn = match timeout_at(deadline, Arc::clone(&self.turns).acquire_owned()).await {
+            Ok(Ok(turn)) => turn,
+            Ok(Err(_)) | Err(_) => {
+                return Err(Error::refused(Code::Busy, "other questions took all the time"));
+            }
+        };
+        let Some(runtime) = &self.runtime else { return Err(Error::Broken) };
+        // The parser recurses as far as the statement is deep, so it runs on a deep stack too.
+        let text = sql.to_owned();
+        let admitted = runtime.spawn(async move { guard::admit(&text) });
+        let statement = Awaited(admitted).by(deadline, limits).await??;
+        let snapshot = self.store()?.snapshot(now());
+        let (threads, own) = (self.threads, *limits);
+        let leash = Leash::default();
+        let _hand = Hand(leash.clone());
+        let answer = runtime.spawn(async move {
+            let answer = query::answer(statement, parameters, snapshot, threads, own, leash).await;
+            // The turn ends with the work, not with the caller's patience.
+            drop(turn);
+            answer
+        });
+        Awaited(answer).by(deadline, limits).await?
+    }
+
+    fn store(&self) -> Result<MutexGuard<'_, Store>, Error> {
+        self.store.lock().map_err(|_| Error::Broken)
+    }
+}
+
+impl Drop for Audit {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The wall clock. Only the `status` of what has run out depends on it.
+fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
