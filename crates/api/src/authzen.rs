@@ -62,13 +62,17 @@ async fn evaluate(desk: &Desk, parts: &Parts, body: Body) -> Result<Response, Pr
     };
     permitted(&caller, &question.authorize)?;
     let id = question::call_id(question.call_id, body::header_id(&parts.headers)?)?;
+    let owner = match &question.authorize.subject {
+        Subject::Agent(agent) => desk.ledger.view().owner_of(agent).cloned(),
+        Subject::Person(owner) => Some(owner.clone()),
+    };
     let submission = Submission {
         actor: caller.actor(),
         request: body::request_key(parts, &bytes, id),
         trace: body::trace(&parts.headers),
         command: Command::Authorize(question.authorize),
     };
-    answer::of(desk.ledger.submit(submission).await)
+    answer::of(desk.ledger.submit(submission).await, owner.as_ref())
 }
 
 /// Enforcement points ask about anyone, an agent about itself, others about nobody.

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use bailiwick_core::command::{Allowed, Answer, Denied, RefusalCode};
 use bailiwick_core::event::DenialCode;
-use bailiwick_core::id::{CallId, GrantId};
+use bailiwick_core::id::{CallId, GrantId, OwnerId};
 use bailiwick_ledger::Reply;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -32,6 +32,10 @@ enum Context<'a> {
         /// The grant that was used.
         #[schema(value_type = String)]
         grant_id: GrantId,
+        /// On whose authority, so that a revocation of the owner finds the call.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        owner: Option<&'a OwnerId>,
         /// Until when the grant lives.
         expires_at: String,
         /// Uses left after this one.
@@ -60,11 +64,13 @@ enum Context<'a> {
 }
 
 /// The answer for a reply of the ledger.
-pub(super) fn of(reply: Reply) -> Result<Response, Problem> {
+pub(super) fn of(reply: Reply, owner: Option<&OwnerId>) -> Result<Response, Problem> {
     let receipt = reply.receipt.map(|r| Receipt { index: r.index, link: r.link });
     match reply.answer {
         Answer::Decided(decision) => Ok(match decision.result {
-            Ok(allowed) => allow(decision.call, &allowed, receipt.filter(|_| reply.durable)),
+            Ok(allowed) => {
+                allow(decision.call, &allowed, owner, receipt.filter(|_| reply.durable))
+            },
             Err(Denied { code, message }) => deny(code, &message, receipt),
         }),
         Answer::Refused(refusal) => match unrecorded(refusal.code) {
@@ -101,12 +107,18 @@ pub(super) fn of_nobody(kind: &str) -> Response {
 }
 
 /// Nothing is allowed without a receipt: what is not on the chain did not happen.
-fn allow(call_id: CallId, allowed: &Allowed, receipt: Option<Receipt>) -> Response {
+fn allow(
+    call_id: CallId,
+    allowed: &Allowed,
+    owner: Option<&OwnerId>,
+    receipt: Option<Receipt>,
+) -> Response {
     let Some(receipt) = receipt else {
         return deny(DenialCode::Unavailable, "it could not be recorded", None);
     };
     let context = Context::Allowed {
         grant_id: allowed.grant,
+        owner,
         expires_at: moment::text(allowed.expires_at),
         uses_left: allowed.uses_left,
         call_id,
@@ -130,7 +142,7 @@ mod tests {
     use super::*;
 
     async fn body(reply: Reply) -> serde_json::Value {
-        let response = of(reply).unwrap();
+        let response = of(reply, None).unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         let bytes = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
         serde_json::from_slice(&bytes).unwrap()
@@ -180,7 +192,7 @@ mod tests {
             assert!(body["context"].get("receipt").is_none());
         }
         for code in [RefusalCode::NotPermitted, RefusalCode::CredentialInvalid] {
-            assert!(of(refused(code)).is_err());
+            assert!(of(refused(code), None).is_err());
         }
     }
 }

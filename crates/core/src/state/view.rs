@@ -80,6 +80,12 @@ impl View {
         self.credentials.get(key_hash)
     }
 
+    /// On whose authority an agent acts, if it is registered.
+    #[must_use]
+    pub fn owner_of(&self, agent: &AgentId) -> Option<&OwnerId> {
+        self.agents.get(agent).map(|(owner, _)| owner)
+    }
+
     /// Names of the policies at `indexes`.
     #[must_use]
     pub fn policy_ids(&self, indexes: &[PolicyIndex]) -> Vec<PolicyId> {
