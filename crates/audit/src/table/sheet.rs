@@ -3,7 +3,6 @@
 //! A table lists its columns once, with [`columns!`]. A row sets the cells it has and ends;
 //! whatever it left out is null.
 
-use std::fmt::Write as _;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -282,7 +281,7 @@ impl Column {
             (Self::Flag(to), Value::Flag(v)) => to.append_value(*v),
             (Self::Name(to), Value::Text(v)) => to.append_value(v),
             (Self::Name(to), Value::Made(v)) => to.append_value(v),
-            (Self::Name(to), Value::Bytes(v)) => to.append_value(hex(v)),
+            (Self::Name(to), Value::Bytes(v)) => to.append_value(hex::encode(v)),
             (Self::Long(to), Value::Text(v)) => to.append_value(v),
             (Self::Long(to), Value::Made(v)) => to.append_value(v),
             (Self::Time(to), Value::Time(v)) => to.append_value(micros(*v)),
@@ -293,14 +292,6 @@ impl Column {
             (column, value) => debug_assert!(false, "{value:?} does not fit {column:?}"),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let written = write!(text, "{byte:02x}");
-        debug_assert!(written.is_ok(), "writing to a string has nothing to fail on");
-        text
-    })
 }
 
 /// Whole microseconds since the Unix epoch, as SQL counts time.
