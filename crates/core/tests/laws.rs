@@ -1,0 +1,21 @@
+//! What must always hold of the rules, whatever is asked of them in whatever order: one binary,
+//! a module for each family of laws. `UPDATE_EXPECT=1` rewrites the committed expectations.
+#![expect(clippy::unwrap_used, reason = "a test may stop at what cannot happen")]
+
+mod laws {
+    mod harness;
+    mod history;
+    mod oracle;
+    mod samples;
+
+    mod always;
+    mod bodies;
+    mod bounded;
+    mod denials;
+    mod detector;
+    mod refusals;
+    mod retries;
+    mod roles;
+    mod schemas;
+    mod widening;
+}

@@ -1,0 +1,395 @@
+//! Random histories: steps as small plain data, made into submissions by what the ledger holds when
+//! their turn comes, so that they often meet something that is there.
+
+use bailiwick_core::command::{Authorize, Command, IssueGrant, Subject, Submission};
+use bailiwick_core::event::{Actor, Fact, Recorded, Role, Selector};
+use bailiwick_core::id::{CallId, GrantId, GrantRequestId, TaskId};
+use bailiwick_core::time::{Span, Time};
+use proptest::prelude::*;
+
+use super::harness::{
+    Ledger, actor, agent_key, ask_as, finish, id, issue, keyed, lift, open_task, put_policy,
+    revoke, submission, terms, with_tool, write_agent, write_owner,
+};
+
+pub(super) const AGENTS: [&str; 4] = ["helper", "second", "third", "nobody"];
+const OWNERS: [&str; 3] = ["alice", "bob", "nobody"];
+pub(super) const ACTIONS: [&str; 3] = ["crm/read", "crm/write", "pay/send"];
+pub(super) const RESOURCES: [&str; 4] =
+    ["crm://case/1", "crm://case/2", "crm://case/secret/x", "pay://bank"];
+const SCOPES: [&str; 6] = [
+    "crm://case/1",
+    "crm://case/2",
+    "crm://case/**",
+    "crm://case/secret/**",
+    "crm://**",
+    "pay://bank",
+];
+const ALLOWLISTS: [&[&str]; 4] = [&["**"], &["crm/*"], &["crm/read"], &[]];
+
+/// What may be put, each under its own name and under a name that another has in force.
+pub(super) const POLICIES: [&str; 10] = [
+    r#"@jit("true") @ttl("5m") @max_uses("2") permit (principal is Agent,
+       action == Action::"crm/read", resource in Resource::"crm://case");"#,
+    r#"permit (principal is Owner, action in [Action::"crm/read", Action::"crm/write"],
+       resource in Resource::"crm://case");"#,
+    "permit (principal, action, resource);",
+    r#"permit (principal is Agent, action == Action::"crm/write",
+       resource in Resource::"crm://case");"#,
+    r#"forbid (principal, action, resource in Resource::"crm://case/secret");"#,
+    r#"@jit("true") @ttl("1s") @max_uses("1") permit (principal == Agent::"second",
+       action == Action::"crm/write", resource);"#,
+    r#"@jit("true") @approval("owner") permit (principal is Agent, action == Action::"pay/send",
+       resource);"#,
+    r#"forbid (principal == Owner::"bob", action == Action::"crm/write", resource);"#,
+    r#"@jit("true") permit (principal is Owner, action, resource)
+       when { context.time.unix > 0 };"#,
+    r#"permit (principal is Owner, action == Action::"pay/send", resource);"#,
+];
+
+/// Policies in force when a history begins.
+pub(super) const FIRST: [&str; 6] =
+    [POLICIES[0], POLICIES[1], POLICIES[3], POLICIES[4], POLICIES[6], POLICIES[9]];
+
+/// What happens next. Numbers choose among what there is.
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    Wait(u64),
+    ClockBack,
+    Call {
+        agent: usize,
+        way: usize,
+        action: usize,
+        resource: usize,
+        task: usize,
+        id: Option<u8>,
+    },
+    Person {
+        owner: usize,
+        action: usize,
+        resource: usize,
+    },
+    Retry(usize),
+    Finish(usize),
+    OpenTask(usize),
+    CloseTask(usize),
+    Request {
+        agent: usize,
+        action: usize,
+        scope: usize,
+        uses: u32,
+        id: Option<u8>,
+    },
+    Issue {
+        agent: usize,
+        action: usize,
+        scope: usize,
+        uses: u32,
+        task: usize,
+        ttl: u64,
+        later: u64,
+    },
+    Deny(usize),
+    Return(usize, usize),
+    Revoke {
+        kind: usize,
+        which: usize,
+        grants_only: bool,
+        id: Option<u8>,
+    },
+    Lift {
+        kind: usize,
+        which: usize,
+    },
+    Suspend(usize),
+    Reinstate(usize),
+    Retire(usize),
+    Disable(usize),
+    Enable(usize),
+    Allowlist(usize, usize),
+    UpdateOwner(usize),
+    Policy(usize, usize),
+    Unpolicy(usize),
+    Expire,
+}
+
+/// Histories in which calls prevail and the rest interrupts them.
+pub(super) fn steps(length: usize) -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step(), length / 2..length)
+}
+
+fn key() -> impl Strategy<Value = Option<u8>> {
+    prop_oneof![3 => Just(None), 2 => (0..6_u8).prop_map(Some)]
+}
+
+pub(super) fn step() -> impl Strategy<Value = Step> {
+    let n = || 0..16_usize;
+    let call =
+        (n(), n(), n(), n(), n(), key()).prop_map(|(agent, way, action, resource, task, id)| {
+            Step::Call { agent, way, action, resource, task, id }
+        });
+    let issue = (n(), n(), n(), 1..4_u32, n(), 0..4_u64, 0..8_u64).prop_map(
+        |(agent, action, scope, uses, task, ttl, later)| Step::Issue {
+            agent,
+            action,
+            scope,
+            uses,
+            task,
+            ttl,
+            later,
+        },
+    );
+    let request = (n(), n(), n(), 1..4_u32, key()).prop_map(|(agent, action, scope, uses, id)| {
+        Step::Request { agent, action, scope, uses, id }
+    });
+    let revoke = (n(), n(), any::<bool>(), key())
+        .prop_map(|(kind, which, grants_only, id)| Step::Revoke { kind, which, grants_only, id });
+    prop_oneof![
+        8 => (0..8_u64).prop_map(Step::Wait),
+        2 => Just(Step::ClockBack),
+        40 => call,
+        3 => (n(), n(), n()).prop_map(|(owner, action, resource)| Step::Person { owner, action, resource }),
+        10 => n().prop_map(Step::Retry),
+        6 => n().prop_map(Step::Finish),
+        5 => n().prop_map(Step::OpenTask),
+        2 => n().prop_map(Step::CloseTask),
+        5 => request,
+        12 => issue,
+        1 => n().prop_map(Step::Deny),
+        4 => (n(), n()).prop_map(|(grant, way)| Step::Return(grant, way)),
+        6 => revoke,
+        6 => (n(), n()).prop_map(|(kind, which)| Step::Lift { kind, which }),
+        1 => n().prop_map(Step::Suspend),
+        3 => n().prop_map(Step::Reinstate),
+        1 => prop::num::u8::ANY.prop_map(|n| if n < 24 { Step::Retire(usize::from(n)) } else { Step::Expire }),
+        1 => n().prop_map(Step::Disable),
+        2 => n().prop_map(Step::Enable),
+        2 => (n(), n()).prop_map(|(agent, list)| Step::Allowlist(agent, list)),
+        1 => n().prop_map(Step::UpdateOwner),
+        1 => (n(), n()).prop_map(|(name, text)| Step::Policy(name, text)),
+        1 => n().prop_map(Step::Unpolicy),
+        2 => Just(Step::Expire),
+    ]
+}
+
+/// A ledger together with what was submitted to it under ids, to be retried.
+#[derive(Clone)]
+pub(super) struct Story {
+    pub(super) ledger: Ledger,
+    pub(super) keyed: Vec<Submission>,
+}
+
+impl Story {
+    pub(super) fn new() -> Self {
+        Self { ledger: Ledger::with_policies(&FIRST), keyed: Vec::new() }
+    }
+
+    /// What the step submits now, in order; nothing when it only moves the clock.
+    pub(super) fn submissions(&mut self, step: &Step) -> Vec<Submission> {
+        let made = match step {
+            Step::Wait(n) => {
+                let spans = [0, 1, 400, 1_000, 30_000, 61_000, 301_000, 901_000];
+                self.ledger.wait(Span(spans[*n as usize % spans.len()]));
+                return Vec::new();
+            }
+            Step::ClockBack => {
+                self.ledger.clock = Time(self.ledger.clock.0.saturating_sub(3_600_000_000_000));
+                return Vec::new();
+            }
+            Step::Retry(n) if self.keyed.is_empty() => self.submissions_of(&Step::OpenTask(*n)),
+            Step::Retry(n) => return vec![self.keyed[n % self.keyed.len()].clone()],
+            other => self.submissions_of(other),
+        };
+        self.keyed.extend(made.iter().filter(|s| s.request.is_some()).cloned());
+        made
+    }
+
+    fn submissions_of(&self, step: &Step) -> Vec<Submission> {
+        let system = |command| vec![submission(Actor::System, command)];
+        let admin = |command| vec![submission(actor(Role::Admin), command)];
+        match step {
+            Step::Wait(_) | Step::ClockBack | Step::Retry(_) => Vec::new(),
+            Step::Call { .. } | Step::Person { .. } => self.call(step),
+            Step::Finish(n) => system(finish(CallId(self.pick(*n, |r| is_call(r))))),
+            Step::OpenTask(n) => admin(Command::OpenTask(open_task(AGENTS[n % 3]))),
+            Step::CloseTask(n) => {
+                admin(Command::CloseTask { task: self.task(*n).unwrap_or(TaskId(0)), reason: None })
+            }
+            Step::Request { .. } | Step::Issue { .. } | Step::Deny(_) | Step::Return(..) => {
+                self.of_grants(step)
+            }
+            Step::Revoke { kind, which, grants_only, id } => {
+                let Command::Revoke(mut revoke) = revoke(self.selector(*kind, *which)) else {
+                    return Vec::new();
+                };
+                revoke.grants_only = *grants_only;
+                vec![with_key(actor(Role::Admin), *id, Command::Revoke(revoke))]
+            }
+            Step::Lift { kind, which } => admin(lift(self.selector(*kind, *which))),
+            Step::Suspend(n) => {
+                admin(Command::SuspendAgent { agent: id(AGENTS[n % 4]), reason: None })
+            }
+            Step::Reinstate(n) => {
+                admin(Command::ReinstateAgent { agent: id(AGENTS[n % 4]), reason: None })
+            }
+            Step::Retire(n) => {
+                admin(Command::RetireAgent { agent: id(AGENTS[n % 3]), reason: None })
+            }
+            Step::Disable(n) => {
+                admin(Command::DisableOwner { owner: id(OWNERS[n % 3]), reason: None })
+            }
+            Step::Enable(n) => admin(Command::EnableOwner { owner: id(OWNERS[n % 3]) }),
+            Step::Allowlist(agent, list) => {
+                let owner = if agent % 3 == 2 { "bob" } else { "alice" };
+                admin(Command::UpdateAgent(write_agent(
+                    AGENTS[agent % 3],
+                    owner,
+                    ALLOWLISTS[list % 4],
+                )))
+            }
+            Step::UpdateOwner(n) => admin(Command::UpdateOwner(write_owner(OWNERS[n % 3]))),
+            Step::Policy(name, text) => {
+                let put = put_policy(&format!("p{}", name % 6), POLICIES[text % POLICIES.len()]);
+                [put, Command::ActivatePolicies].into_iter().flat_map(admin).collect()
+            }
+            Step::Unpolicy(n) => {
+                let remove = Command::RemovePolicy { policy: id(&format!("p{}", n % 6)) };
+                [remove, Command::ActivatePolicies].into_iter().flat_map(admin).collect()
+            }
+            Step::Expire => system(Command::Expire),
+        }
+    }
+
+    fn call(&self, step: &Step) -> Vec<Submission> {
+        if let Step::Person { owner, action, resource } = step {
+            let subject = Subject::Person(id(OWNERS[owner % 3]));
+            let ask = ask_as(subject, ACTIONS[action % 3], RESOURCES[resource % 4]);
+            return vec![submission(actor(Role::Enforcer), Command::Authorize(Box::new(ask)))];
+        }
+        let Step::Call { agent, way, action, resource, task, id: key } = step else {
+            return Vec::new();
+        };
+        // Some agents, actions and resources come more often than others.
+        let agent = if *agent < 9 { AGENTS[agent % 2] } else { AGENTS[agent % 4] };
+        let action = if *action < 10 { ACTIONS[action % 2] } else { ACTIONS[action % 3] };
+        let subject = Subject::Agent(id(agent));
+        let mut ask: Authorize = ask_as(subject, action, RESOURCES[resource % 4]);
+        ask.finishes = way % 4 != 0;
+        if way % 3 == 0 {
+            ask = with_tool(ask, action);
+        }
+        if *way == 5 {
+            ask.on_behalf_of = Some(id(OWNERS[resource % 2]));
+        }
+        if *task < 6 {
+            ask.task = self.task(*task);
+        }
+        let by = if *way % 2 == 0 || agent == "nobody" {
+            actor(Role::Enforcer)
+        } else {
+            agent_key(agent)
+        };
+        vec![with_key(by, *key, Command::Authorize(Box::new(ask)))]
+    }
+
+    fn of_grants(&self, step: &Step) -> Vec<Submission> {
+        match step {
+            Step::Request { agent, action, scope, uses, id: key } => {
+                let agent = AGENTS[agent % 3];
+                let mut terms = terms(agent, ACTIONS[action % 3], SCOPES[scope % 6]);
+                terms.max_uses = Some(*uses);
+                vec![with_key(agent_key(agent), *key, Command::RequestGrant(terms))]
+            }
+            Step::Issue { agent, action, scope, uses, task, ttl, later } => {
+                let mut terms = terms(AGENTS[agent % 3], ACTIONS[action % 2], SCOPES[scope % 6]);
+                terms.max_uses = Some(*uses);
+                terms.ttl = Some(Span([500, 30_000, 300_000, 86_400_000][*ttl as usize % 4]));
+                if *task < 4 {
+                    terms.task = self.task(*task);
+                }
+                let Command::IssueGrant(mut issue) = issue(terms) else { return Vec::new() };
+                if *later == 7 {
+                    issue.not_before = Some(self.ledger.now().after(Span(1_000)));
+                }
+                if *later == 6 {
+                    issue = self.answer(issue);
+                }
+                vec![submission(actor(Role::Operator), Command::IssueGrant(issue))]
+            }
+            Step::Deny(n) => {
+                let request = GrantRequestId(self.pick(*n, |r| r.event.fact.kind() == 80));
+                vec![submission(
+                    actor(Role::Operator),
+                    Command::DenyGrant { request, reason: None },
+                )]
+            }
+            Step::Return(n, way) => {
+                let grant =
+                    GrantId(self.pick(*n, |r| matches!(r.event.fact, Fact::GrantIssued(_))));
+                let by =
+                    if way % 2 == 0 { actor(Role::Enforcer) } else { agent_key(AGENTS[way % 3]) };
+                vec![submission(by, Command::ReturnGrant { grant })]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The same grant as an answer to the latest request that fits.
+    fn answer(&self, mut issue: IssueGrant) -> IssueGrant {
+        if let Some((request, pending)) = self.ledger.state.requests().last_key_value() {
+            issue.request = Some(*request);
+            let (asked, task) = (&pending.terms, pending.terms.task);
+            issue.terms.agent = asked.agent.clone();
+            issue.terms.action = asked.action.clone();
+            issue.terms.scope = asked.scope.clone();
+            issue.terms.task = task;
+        }
+        issue
+    }
+
+    fn task(&self, n: usize) -> Option<TaskId> {
+        let tasks: Vec<TaskId> = self.indexes(|r| r.event.fact.kind() == 70).map(TaskId).collect();
+        let recent = tasks.iter().rev().nth(n % 4).or(tasks.first());
+        recent.copied()
+    }
+
+    /// Index of a recent event of some kind; one that there is not if there is none.
+    fn pick(&self, n: usize, is: impl Fn(&Recorded) -> bool) -> u64 {
+        let all: Vec<u64> = self.indexes(is).collect();
+        all.iter().rev().nth(n % 6).or(all.first()).copied().unwrap_or(1_000_000)
+    }
+
+    fn indexes(&self, is: impl Fn(&Recorded) -> bool) -> impl Iterator<Item = u64> {
+        self.ledger.log.iter().filter(move |r| is(r)).map(|r| r.place.index)
+    }
+
+    fn selector(&self, kind: usize, which: usize) -> Selector {
+        match kind % 7 {
+            0 => Selector::Grant(GrantId(
+                self.pick(which, |r| matches!(r.event.fact, Fact::GrantIssued(_))),
+            )),
+            1 => Selector::Agent(id(AGENTS[which % 3])),
+            2 => Selector::Owner(id(OWNERS[which % 2])),
+            3 => Selector::Task(self.task(which).unwrap_or(TaskId(0))),
+            4 => Selector::Tool(id(ACTIONS[which % 3])),
+            5 => Selector::Resource(id([
+                "crm://case/1",
+                "crm://case",
+                "crm://",
+                "crm://case/secret/x",
+            ][which % 4])),
+            _ => Selector::All,
+        }
+    }
+}
+
+fn is_call(recorded: &Recorded) -> bool {
+    matches!(recorded.event.fact, Fact::CallAuthorized(_))
+}
+
+fn with_key(by: Actor, key: Option<u8>, command: Command) -> Submission {
+    match key {
+        Some(n) => keyed(by, &format!("r{n}"), command),
+        None => submission(by, command),
+    }
+}

@@ -1,0 +1,259 @@
+//! The rules once more, as slowly and plainly as they can be said: a walk over the whole log for
+//! every question. It shares policy evaluation with the ledger and nothing else.
+
+use std::collections::BTreeSet;
+
+use bailiwick_core::command::{Authorize, Subject};
+use bailiwick_core::event::{Call, Fact, GrantIssued, Issuance, Recorded, Selector};
+use bailiwick_core::id::{GrantId, OwnerId, Resource, TaskId};
+use bailiwick_core::policy::{Decision, Restrictions};
+use bailiwick_core::state::{Verdicts, View};
+use bailiwick_core::time::Time;
+
+/// What should come of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expected {
+    /// Allowed by this grant.
+    Held(GrantId),
+    /// Allowed by a grant made for it.
+    JustInTime,
+    Denied,
+}
+
+/// The log, read anew for every question.
+pub(super) struct Oracle<'a> {
+    pub(super) log: &'a [Recorded],
+    pub(super) view: &'a View,
+    pub(super) now: Time,
+}
+
+impl Oracle<'_> {
+    pub(super) fn expect(&self, ask: &Authorize) -> Expected {
+        let Some(owner) = self.standing(ask) else { return Expected::Denied };
+        if self.is_suspended(ask, &owner) {
+            return Expected::Denied;
+        }
+        let Some(verdicts) = self.permitted(ask) else { return Expected::Denied };
+        let agent = verdicts.agent.as_ref().unwrap_or(&verdicts.owner);
+        let asked = agent.restrictions.clone().combine(&verdicts.owner.restrictions);
+        let live = self.log.iter().find_map(|recorded| match &recorded.event.fact {
+            Fact::GrantIssued(grant) => {
+                let id = GrantId(recorded.place.index);
+                self.is_live(id, grant, ask, &owner, &asked).then_some(id)
+            }
+            _ => None,
+        });
+        match live {
+            Some(id) => Expected::Held(id),
+            None if agent.restrictions.jit && asked.approvals.is_empty() => Expected::JustInTime,
+            None => Expected::Denied,
+        }
+    }
+
+    /// Checks 1 and 4; the owner under whom the call is made.
+    fn standing(&self, ask: &Authorize) -> Option<OwnerId> {
+        let (mut owner, mut active, mut listed) = (None, false, false);
+        match &ask.subject {
+            Subject::Person(id) => (owner, active, listed) = (Some(id.clone()), true, true),
+            Subject::Agent(id) => {
+                for recorded in self.log {
+                    match &recorded.event.fact {
+                        Fact::AgentRegistered(f) | Fact::AgentUpdated(f) if f.agent == *id => {
+                            let list = &f.settings.allowlist;
+                            listed = list.iter().any(|allow| allow.pattern.matches(&ask.action));
+                            active |= owner.is_none();
+                            owner = Some(f.owner.clone());
+                        }
+                        Fact::AgentSuspended(f) if f.agent == *id => active = false,
+                        Fact::AgentRetired(f) if f.agent == *id => return None,
+                        Fact::AgentReinstated(f) if f.agent == *id => active = true,
+                        _ => {}
+                    }
+                }
+            }
+        }
+        let owner = owner?;
+        let mut enabled = false;
+        for recorded in self.log {
+            match &recorded.event.fact {
+                Fact::OwnerRegistered(f) if f.owner == owner => enabled = true,
+                Fact::OwnerDisabled(f) if f.owner == owner => enabled = false,
+                Fact::OwnerEnabled(f) if f.owner == owner => enabled = true,
+                _ => {}
+            }
+        }
+        let for_owner = ask.on_behalf_of.as_ref().is_none_or(|human| *human == owner);
+        let task_open = ask.task.is_none_or(|task| self.is_open(task, &ask.subject));
+        (active && listed && enabled && for_owner && task_open).then_some(owner)
+    }
+
+    fn is_open(&self, task: TaskId, subject: &Subject) -> bool {
+        let mut open = false;
+        for recorded in self.log {
+            match &recorded.event.fact {
+                Fact::TaskOpened(f) if recorded.place.index == task.0 => {
+                    open = *subject == Subject::Agent(f.agent.clone());
+                }
+                Fact::TaskClosed(f) if f.task == task => open = false,
+                _ => {}
+            }
+        }
+        open
+    }
+
+    fn is_suspended(&self, ask: &Authorize, owner: &OwnerId) -> bool {
+        let mut suspended = BTreeSet::new();
+        for recorded in self.log {
+            match &recorded.event.fact {
+                Fact::RevocationIssued(f) if f.suspend => {
+                    suspended.insert(f.selector.clone());
+                }
+                Fact::SuspensionLifted(f) => {
+                    suspended.remove(&f.selector);
+                }
+                _ => {}
+            }
+        }
+        suspended.iter().any(|selector| names_call(selector, ask, owner))
+    }
+
+    /// What policy says, if both the agent and the owner are permitted.
+    fn permitted(&self, ask: &Authorize) -> Option<Verdicts> {
+        let verdicts = self.view.verdicts(ask, self.now)?;
+        let agent = verdicts.agent.as_ref().is_none_or(|v| v.decision == Decision::Permit);
+        (agent && verdicts.owner.decision == Decision::Permit).then_some(verdicts)
+    }
+
+    fn is_live(
+        &self,
+        id: GrantId,
+        grant: &GrantIssued,
+        ask: &Authorize,
+        owner: &OwnerId,
+        asked: &Restrictions,
+    ) -> bool {
+        let holder = match (&grant.agent, &ask.subject) {
+            (Some(agent), Subject::Agent(id)) => agent == id,
+            (None, Subject::Person(id)) => grant.owner == *id,
+            (Some(_), Subject::Person(_)) | (None, Subject::Agent(_)) => false,
+        };
+        let uses = self.uses(id);
+        let as_policy_says = grant.issuance == Issuance::Operator
+            || (asked.approvals.is_empty()
+                && asked.ttl.is_none_or(|ttl| self.now < grant.not_before.after(ttl))
+                && asked.max_uses.is_none_or(|max| uses < max));
+        holder
+            && as_policy_says
+            && grant.action == ask.action
+            && grant.scope.covers(&ask.resource)
+            && grant.task.is_none_or(|task| ask.task == Some(task))
+            && grant.tool.as_ref().is_none_or(|tool| ask.tool.as_ref() == Some(tool))
+            && grant.not_before <= self.now
+            && self.now < grant.expires_at
+            && uses < grant.max_uses
+            && !self.is_taken_back(id, grant, ask, owner)
+    }
+
+    fn uses(&self, id: GrantId) -> u32 {
+        let used =
+            |r: &&Recorded| matches!(&r.event.fact, Fact::CallAuthorized(f) if f.grant == id);
+        u32::try_from(self.log.iter().filter(used).count()).unwrap()
+    }
+
+    fn is_taken_back(
+        &self,
+        id: GrantId,
+        grant: &GrantIssued,
+        ask: &Authorize,
+        owner: &OwnerId,
+    ) -> bool {
+        let later = self.log.iter().filter(|r| r.place.index > id.0);
+        later.into_iter().any(|recorded| match &recorded.event.fact {
+            Fact::GrantReturned(f) => f.grant == id,
+            Fact::GrantExpired(f) | Fact::GrantExhausted(f) => f.grant == id,
+            Fact::AgentSuspended(f) => grant.agent.as_ref() == Some(&f.agent),
+            Fact::OwnerDisabled(f) => grant.owner == f.owner,
+            Fact::RevocationIssued(f) => {
+                let of_grant = match &f.selector {
+                    Selector::Grant(revoked) => *revoked == id,
+                    Selector::Task(task) => grant.task == Some(*task),
+                    Selector::Tool(tool) => grant.tool.as_ref() == Some(tool),
+                    Selector::Resource(root) => lies_under(grant.scope.root(), root),
+                    Selector::Agent(agent) => grant.agent.as_ref() == Some(agent),
+                    Selector::Owner(of) => grant.owner == *of,
+                    Selector::All => true,
+                };
+                of_grant || names_call(&f.selector, ask, owner)
+            }
+            _ => false,
+        })
+    }
+
+    /// Whether an allowed call may be told again to the one who made it.
+    pub(super) fn is_repeatable(&self, call: &Recorded, ask: &Authorize) -> bool {
+        let Fact::CallAuthorized(fact) = &call.event.fact else { return false };
+        let after = |r: &&Recorded| r.place.index > call.place.index;
+        let finished = self.log.iter().filter(after).any(
+            |r| matches!(&r.event.fact, Fact::CallFinished(f) if f.call.0 == call.place.index),
+        );
+        let Some(owner) = self.standing(ask) else { return false };
+        let issued = self.log.iter().find_map(|r| match &r.event.fact {
+            Fact::GrantIssued(grant) if r.place.index == fact.grant.0 => Some(grant),
+            _ => None,
+        });
+        let taken_back = self.is_taken_back_now(fact.grant, issued.unwrap(), ask, &owner);
+        !finished
+            && !taken_back
+            && !self.is_suspended(ask, &owner)
+            && self.permitted(ask).is_some()
+            && self.now < fact.expires_at
+            && self.now.0 < call.place.time.0 + 60_000_000_000
+    }
+
+    /// As [`Self::is_taken_back`], but that its uses ran out or that it is not the call's last is
+    /// no reason: the call has its use already.
+    fn is_taken_back_now(
+        &self,
+        id: GrantId,
+        grant: &GrantIssued,
+        ask: &Authorize,
+        owner: &OwnerId,
+    ) -> bool {
+        let log: Vec<Recorded> =
+            self.log.iter().filter(|r| r.event.fact.kind() != 85).cloned().collect();
+        Oracle { log: &log, view: self.view, now: self.now }.is_taken_back(id, grant, ask, owner)
+    }
+}
+
+fn names_call(selector: &Selector, ask: &Authorize, owner: &OwnerId) -> bool {
+    match selector {
+        Selector::Grant(_) => false,
+        Selector::Agent(id) => ask.subject == Subject::Agent(id.clone()),
+        Selector::Owner(id) => id == owner,
+        Selector::Task(id) => ask.task == Some(*id),
+        Selector::Tool(id) => ask.tool.as_ref() == Some(id),
+        Selector::Resource(root) => lies_under(&ask.resource, root),
+        Selector::All => true,
+    }
+}
+
+/// By whole segments, said differently than [`Resource::is_within`].
+fn lies_under(resource: &Resource, root: &Resource) -> bool {
+    let (resource, root) = (resource.as_str(), root.as_str());
+    resource == root
+        || resource.starts_with(&format!("{root}/"))
+        || (root.ends_with('/') && resource.starts_with(root))
+}
+
+/// Whether an event narrows what may be done, and so belongs into the feed.
+pub(super) fn narrows(fact: &Fact) -> bool {
+    [22, 32, 34, 21, 31, 53, 71, 83, 120].contains(&fact.kind())
+}
+
+/// The call of an event, if it is about one that was allowed.
+pub(super) fn allowed(fact: &Fact) -> Option<(&Call, GrantId)> {
+    match fact {
+        Fact::CallAuthorized(fact) => Some((&fact.call, fact.grant)),
+        _ => None,
+    }
+}

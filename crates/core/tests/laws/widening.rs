@@ -1,0 +1,147 @@
+//! Who cannot widen what: an agent nothing at all, an owner no agent beyond the agent's own policy.
+
+use bailiwick_core::command::{Answer, Command, Submission};
+use bailiwick_core::event::{Actor, Role, Selector};
+use bailiwick_core::id::{CallId, GrantId, TaskId};
+use bailiwick_core::time::Time;
+use proptest::prelude::*;
+
+use super::always::probes;
+use super::harness::{
+    Ledger, agent_key, ask, credential, finish, id, is_allowed, issue, lift, open_task, put_policy,
+    revoke, submission, terms, write_agent, write_owner,
+};
+use super::history::{ACTIONS, POLICIES, RESOURCES, Step, Story, steps};
+
+/// Everything that there is to submit, by `helper` under its own key; much of it about others.
+fn by_agent(ledger: &Ledger, kind: usize, n: usize) -> Command {
+    let agent = ["helper", "helper", "second", "third"][n % 4];
+    let at = n as u64 * 7 % ledger.state.next_index();
+    let action = ACTIONS[n % 3];
+    match kind % 24 {
+        0..4 => Command::RequestGrant(terms(agent, action, RESOURCES[n % 4])),
+        4 => Command::RequestGrant(terms(agent, action, "crm://**")),
+        5 => Command::OpenTask(open_task(agent)),
+        6 => Command::CloseTask { task: TaskId(at), reason: None },
+        7 | 8 => {
+            let held: Vec<GrantId> = ledger.state.grants().after(None).map(|(id, _)| id).collect();
+            let grant = held.get(n % held.len().max(1)).copied().unwrap_or(GrantId(at));
+            Command::ReturnGrant { grant }
+        }
+        9 => finish(CallId(at)),
+        10..14 => Command::Authorize(Box::new(ask(agent, action, RESOURCES[n % 4]))),
+        14 => issue(terms(agent, action, "crm://**")),
+        15 => lift(Selector::All),
+        16 => lift(Selector::Agent(id(agent))),
+        17 => Command::ReinstateAgent { agent: id(agent), reason: None },
+        18 => Command::UpdateAgent(write_agent(agent, "alice", &["**"])),
+        19 => put_policy("mine", POLICIES[2]),
+        20 => Command::ActivatePolicies,
+        21 => Command::EnableOwner { owner: id("alice") },
+        22 => Command::IssueCredential(credential("mine", Role::Admin, None)),
+        _ => Command::UpdateOwner(write_owner("alice")),
+    }
+}
+
+fn allowed(ledger: &Ledger, probes: &[Submission]) -> Vec<bool> {
+    probes.iter().map(|probe| is_allowed(&ledger.ask(probe))).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn nothing_that_an_agents_own_key_submits_widens_anything(
+        steps in steps(60),
+        commands in prop::collection::vec((0..24_usize, 0..32_usize), 1..24),
+    ) {
+        let mut story = Story::new();
+        for step in &steps {
+            for submission in story.submissions(step) {
+                story.ledger.submit(&submission);
+            }
+        }
+        let mut ledger = story.ledger;
+        let probes = probes(&ledger);
+        let before = allowed(&ledger, &probes);
+        for (kind, n) in commands {
+            let command = by_agent(&ledger, kind, n);
+            ledger.submit(&submission(agent_key("helper"), command));
+        }
+        let after = allowed(&ledger, &probes);
+        for ((probe, before), after) in probes.iter().zip(before).zip(after) {
+            prop_assert!(before || !after, "was denied and is allowed now: {:?}", probe.command);
+        }
+    }
+
+    #[test]
+    fn wider_owner_never_widens_an_agent(
+        of_agent in prop::sample::subsequence((0..POLICIES.len()).collect::<Vec<_>>(), 0..4),
+        calls in prop::collection::vec((0..3_usize, 0..4_usize), 8),
+    ) {
+        // The agent's policies as they are; the owner once as they say, once allowed everything.
+        let texts: Vec<&str> = of_agent.iter().map(|n| POLICIES[*n]).collect();
+        let everything = r#"@jit("true") permit (principal is Owner, action, resource);"#;
+        let narrow = Ledger::with_policies(&texts);
+        let wide = Ledger::with_policies(&[texts.clone(), vec![everything]].concat());
+        for (action, resource) in calls {
+            let call = ask("helper", ACTIONS[action], RESOURCES[resource]);
+            let of_agent = narrow.state.view().verdicts(&call, Time(0)).unwrap().agent.unwrap();
+            let submission = submission(
+                Actor::System,
+                Command::Authorize(Box::new(call)),
+            );
+            let permitted = of_agent.decision == bailiwick_core::policy::Decision::Permit;
+            prop_assert!(permitted || !is_allowed(&wide.ask(&submission)));
+            let just_in_time = permitted && of_agent.restrictions.jit;
+            prop_assert!(just_in_time || !is_allowed(&wide.ask(&submission)));
+            prop_assert!(!is_allowed(&narrow.ask(&submission)) || is_allowed(&wide.ask(&submission)));
+        }
+    }
+
+    #[test]
+    fn revocation_denies_at_once_all_that_it_names_and_until_it_is_lifted(
+        before in steps(60),
+        kind in 1..7_usize,
+        which in 0..16_usize,
+        after in steps(40),
+    ) {
+        let mut story = Story::new();
+        for step in &before {
+            for submission in story.submissions(step) {
+                story.ledger.submit(&submission);
+            }
+        }
+        let made = story.submissions(&Step::Revoke { kind, which, grants_only: false, id: None });
+        let Command::Revoke(revocation) = &made[0].command else { unreachable!() };
+        let selector = revocation.selector.clone();
+        let Answer::Done(_) = story.ledger.when(Actor::System, revoke(selector.clone())) else {
+            return Ok(());
+        };
+        for step in after.iter().filter(|step| !matches!(step, Step::Lift { .. } | Step::Reinstate(_))) {
+            for submission in story.submissions(step) {
+                story.ledger.submit(&submission);
+            }
+        }
+        let closed = matches!(&selector, Selector::Task(task)
+            if !story.ledger.state.tasks().contains_key(task));
+        prop_assert!(closed || story.ledger.state.marks().is_suspended(&selector).is_some());
+        for probe in probes(&story.ledger) {
+            let Command::Authorize(call) = &probe.command else { continue };
+            let named = match &selector {
+                Selector::Agent(agent) => {
+                    call.subject == bailiwick_core::command::Subject::Agent(agent.clone())
+                }
+                Selector::Owner(owner) => {
+                    let bobs = call.subject == bailiwick_core::command::Subject::Agent(id("third"));
+                    bobs == (owner.as_str() == "bob")
+                }
+                Selector::Task(task) => call.task == Some(*task),
+                Selector::Resource(root) => call.resource.is_within(root),
+                Selector::Grant(_) | Selector::Tool(_) => false,
+                Selector::All => true,
+            };
+            prop_assert!(!named || !is_allowed(&story.ledger.ask(&probe)), "{} {:?}", selector, call);
+        }
+    }
+}
