@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 use cedar_policy::ffi::DetailedError;
-use cedar_policy::{Policy, Schema, ValidationMode, Validator};
+use cedar_policy::{Policy, Schema, SchemaFragment, ValidationMode, Validator};
 
 use super::annotation::{self, Terms};
 use super::evaluate::{self, Condition, Literal};
@@ -52,15 +53,40 @@ pub fn schema_text<'a>(actions: impl IntoIterator<Item = &'a Action>) -> String 
     let mut text = TYPES.to_owned();
     for name in names {
         // An action holds neither quotes nor backslashes.
-        let _ = writeln!(
-            text,
-            "action \"{name}\" appliesTo {{ principal: [Owner, Agent], resource: [Resource], context: Situation }};"
-        );
+        let _ = writeln!(text, "action \"{name}\" {APPLIES};");
     }
     text
 }
 
-/// A policy that passed every check.
+/// What every action applies to.
+const APPLIES: &str =
+    "appliesTo { principal: [Owner, Agent], resource: [Resource], context: Situation }";
+
+/// The schema of [`schema_text`] for these actions. Cedar sets up a new lexer for every text
+/// it reads and none for JSON: so the text is read once, and its actions are multiplied as JSON.
+fn schema(actions: &BTreeSet<Action>) -> Result<Schema, Vec<Fault>> {
+    Schema::from_json_value(schema_json(actions))
+        .map_err(|error| faults_of(&DetailedError::from(&error)))
+}
+
+fn schema_json(actions: &BTreeSet<Action>) -> serde_json::Value {
+    static PROTOTYPE: LazyLock<serde_json::Value> = LazyLock::new(|| {
+        let (prototype, _) = SchemaFragment::from_cedarschema_str(&schema_text([]))
+            .expect("our own schema is well formed");
+        prototype.to_json_value().expect("a schema in Cedar's syntax has a JSON form")
+    });
+    let mut json = PROTOTYPE.clone();
+    if let Some(known) = json.get_mut("").and_then(|namespace| namespace.get_mut("actions")) {
+        let like_every_other = known[ACTIONS[0]].clone();
+        for action in actions {
+            known[action.as_str()] = like_every_other.clone();
+        }
+    }
+    json
+}
+
+/// A policy that passed every check, compiled.
+#[derive(Debug)]
 pub(super) struct Checked {
     pub(super) forbids: bool,
     pub(super) scope: Scope,
@@ -134,13 +160,12 @@ fn check_literals(literals: &[Literal]) -> (BTreeSet<Action>, Vec<Fault>) {
 pub(super) struct Validators(BTreeMap<BTreeSet<Action>, Validator>);
 
 /// How many validators are kept at a time; each holds a schema of some kilobytes.
-const VALIDATORS_MAX: usize = 64;
+const VALIDATORS_MAX: usize = 512;
 
 impl Validators {
     fn validate(&mut self, policy: &Policy, actions: BTreeSet<Action>) -> Result<(), Vec<Fault>> {
         if !self.0.contains_key(&actions) {
-            let (schema, _) = Schema::from_cedarschema_str(&schema_text(&actions))
-                .map_err(|error| faults_of(&DetailedError::from(&error)))?;
+            let schema = schema(&actions)?;
             if self.0.len() >= VALIDATORS_MAX {
                 self.0.clear();
             }
@@ -195,12 +220,23 @@ mod tests {
     #[test]
     fn the_schema_holds_the_actions_named_and_the_three_of_every_ledger() {
         let action = Action::new("crm/read_case").unwrap();
-        let (schema, warnings) = Schema::from_cedarschema_str(&schema_text([&action])).unwrap();
+        let (of_text, warnings) = Schema::from_cedarschema_str(&schema_text([&action])).unwrap();
         assert_eq!(warnings.count(), 0);
-        let mut names: Vec<_> = schema.actions().map(ToString::to_string).collect();
-        names.sort();
         let all = ["approve", "crm/read_case", "list", "request"];
-        assert_eq!(names, all.map(|name| format!("Action::\"{name}\"")));
+        for schema in [of_text, schema(&BTreeSet::from([action])).unwrap()] {
+            let mut names: Vec<_> = schema.actions().map(ToString::to_string).collect();
+            names.sort();
+            assert_eq!(names, all.map(|name| format!("Action::\"{name}\"")));
+        }
+    }
+
+    #[test]
+    fn the_schema_as_text_and_the_one_that_validates_are_the_same() {
+        let actions = ["a/b", "s3:GetObject"].map(|name| Action::new(name).unwrap());
+        let json = |fragment: SchemaFragment| fragment.to_json_value().unwrap();
+        let (text, _) = SchemaFragment::from_cedarschema_str(&schema_text(&actions)).unwrap();
+        let built = schema_json(&BTreeSet::from(actions));
+        assert_eq!(json(text), json(SchemaFragment::from_json_value(built).unwrap()));
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! A compiled set of policies, and the answer it gives.
 
+use std::sync::Arc;
+
 use super::annotation::Restrictions;
 use super::evaluate::{self, Condition, Outcome};
 use super::schema::{self, Checked, Validators};
-use super::slice::{Kind, Slice};
+use super::slice::Slice;
 use super::{
     Decision, Fault, POLICIES_MAX, PolicyErrors, PolicyIndex, Question, Verdict, nesting, resource,
 };
@@ -28,7 +30,7 @@ pub fn check_one(id: &PolicyId, text: &str) -> Result<(), PolicyErrors> {
 #[derive(Debug)]
 pub struct PolicySet {
     /// INVARIANT: ascending by id, without duplicates; a [`PolicyIndex`] is a place in here.
-    policies: Vec<Compiled>,
+    policies: Vec<Arc<Compiled>>,
     slice: Slice,
     hash: [u8; 32],
 }
@@ -36,10 +38,8 @@ pub struct PolicySet {
 #[derive(Debug)]
 struct Compiled {
     id: PolicyId,
-    forbids: bool,
-    only: Option<Kind>,
-    condition: Option<Condition>,
-    restrictions: Restrictions,
+    text: Box<str>,
+    checked: Checked,
 }
 
 impl PolicySet {
@@ -58,6 +58,18 @@ impl PolicySet {
     pub fn compile<'a>(
         policies: impl IntoIterator<Item = (&'a PolicyId, &'a str)>,
     ) -> Result<Self, PolicyErrors> {
+        Self::empty().recompile(policies)
+    }
+
+    /// The same as [`PolicySet::compile`], at the cost of what changed: a policy that this set holds
+    /// with the same text is taken over.
+    ///
+    /// # Errors
+    /// As [`PolicySet::compile`].
+    pub fn recompile<'a>(
+        &self,
+        policies: impl IntoIterator<Item = (&'a PolicyId, &'a str)>,
+    ) -> Result<Self, PolicyErrors> {
         let mut texts: Vec<(&PolicyId, &str)> =
             policies.into_iter().take(POLICIES_MAX + 1).collect();
         texts.sort_by_key(|(id, _)| *id);
@@ -68,10 +80,16 @@ impl PolicySet {
         let mut validators = Validators::default();
         let mut faults = Vec::new();
         for (id, text) in texts {
+            if let Some(known) = self.known(id, text) {
+                set.add(Arc::clone(known));
+                continue;
+            }
             match nesting::with_stack(|| schema::check(id, text, &mut validators)) {
-                Ok(checked) => set.add(id, checked),
+                Ok(checked) => {
+                    set.add(Arc::new(Compiled { id: id.clone(), text: text.into(), checked }));
+                }
                 Err(found) => {
-                    faults.extend(found.into_iter().map(|fault| fault.of_policy(id, text)))
+                    faults.extend(found.into_iter().map(|fault| fault.of_policy(id, text)));
                 }
             }
             if faults.len() >= super::FAULTS_MAX {
@@ -81,20 +99,18 @@ impl PolicySet {
         PolicyErrors::of(faults).map_or(Ok(set), Err)
     }
 
-    fn add(&mut self, id: &PolicyId, checked: Checked) {
-        let Checked { forbids, scope, condition, terms } = checked;
+    fn known(&self, id: &PolicyId, text: &str) -> Option<&Arc<Compiled>> {
+        let at = self.policies.binary_search_by(|known| known.id.cmp(id)).ok()?;
+        self.policies.get(at).filter(|known| *known.text == *text)
+    }
+
+    /// Adds a policy whose id comes after all that are there.
+    fn add(&mut self, policy: Arc<Compiled>) {
         let index = u32::try_from(self.policies.len()).unwrap_or(u32::MAX);
-        if !terms.shadow {
-            self.slice.add(index, &scope);
+        if !policy.checked.terms.shadow {
+            self.slice.add(index, &policy.checked.scope);
         }
-        let restrictions = terms.restrictions;
-        self.policies.push(Compiled {
-            id: id.clone(),
-            forbids,
-            only: scope.only,
-            condition,
-            restrictions,
-        });
+        self.policies.push(policy);
     }
 
     /// What the set is: BLAKE3 in derive-key mode, context `bailiwick v1 policy set`, over each policy
@@ -125,16 +141,18 @@ impl PolicySet {
         let kind = question.principal.kind();
         let candidates =
             self.slice.candidates(question.principal.heads(), question.action, question.resource);
-        let candidates: Vec<(PolicyIndex, &Compiled)> = candidates
+        let candidates: Vec<(PolicyIndex, &Checked)> = candidates
             .into_iter()
-            .filter_map(|index| Some((PolicyIndex(index), self.policies.get(index as usize)?)))
-            .filter(|(_, policy)| policy.only.is_none_or(|only| only == kind))
+            .filter_map(|index| {
+                Some((PolicyIndex(index), &self.policies.get(index as usize)?.checked))
+            })
+            .filter(|(_, policy)| policy.scope.only.is_none_or(|only| only == kind))
             .collect();
         let conditions: Vec<&Condition> =
             candidates.iter().filter_map(|(_, policy)| policy.condition.as_ref()).collect();
         let volatile = conditions.iter().any(|condition| condition.is_volatile());
         let mut outcomes = evaluate::outcomes(question, &conditions).into_iter();
-        let outcome_of = |policy: &Compiled| match &policy.condition {
+        let outcome_of = |policy: &Checked| match &policy.condition {
             None => Outcome::Holds,
             Some(_) => outcomes.next().unwrap_or(Outcome::Fails),
         };
@@ -157,12 +175,12 @@ impl Verdict {
 
 /// Puts what each candidate says together: forbids and failures win, then permits.
 fn tally(
-    candidates: &[(PolicyIndex, &Compiled)],
-    mut outcome_of: impl FnMut(&Compiled) -> Outcome,
+    candidates: &[(PolicyIndex, &Checked)],
+    mut outcome_of: impl FnMut(&Checked) -> Outcome,
     volatile: bool,
 ) -> Verdict {
-    let mut permits: Vec<(PolicyIndex, &Compiled)> = Vec::new();
-    let mut denies: Vec<(PolicyIndex, &Compiled)> = Vec::new();
+    let mut permits: Vec<(PolicyIndex, &Checked)> = Vec::new();
+    let mut denies: Vec<(PolicyIndex, &Checked)> = Vec::new();
     let mut errors = false;
     for &(index, policy) in candidates {
         match (outcome_of(policy), policy.forbids) {
@@ -178,12 +196,12 @@ fn tally(
     let mut restrictions = Restrictions::default();
     let (decision, determining) = if !denies.is_empty() {
         restrictions.reason =
-            denies.iter().find_map(|(_, policy)| policy.restrictions.reason.clone());
+            denies.iter().find_map(|(_, policy)| policy.terms.restrictions.reason.clone());
         (Decision::Forbid, denies)
     } else if permits.is_empty() {
         (Decision::Silent, permits)
     } else {
-        permits.iter().for_each(|(_, policy)| restrictions.narrow(&policy.restrictions));
+        permits.iter().for_each(|(_, policy)| restrictions.narrow(&policy.terms.restrictions));
         (Decision::Permit, permits)
     };
     let determining = determining.into_iter().map(|(index, _)| index).collect();

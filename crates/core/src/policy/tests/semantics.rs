@@ -199,6 +199,25 @@ fn a_set_is_in_the_order_of_ids_whatever_order_it_came_in() {
 }
 
 #[test]
+fn a_set_recompiled_is_the_set_compiled() {
+    let [a, b, c] = ["a", "b", "c"].map(id);
+    let forbid = r#"forbid (principal, action, resource) when { context.effect == "write" };"#;
+    let before = PolicySet::compile([(&a, PERMIT_ALL), (&c, forbid)]).unwrap();
+    for (after, texts) in [
+        ("nothing changed", vec![(&a, PERMIT_ALL), (&c, forbid)]),
+        ("one more, in between", vec![(&a, PERMIT_ALL), (&b, forbid), (&c, forbid)]),
+        ("texts exchanged", vec![(&a, forbid), (&c, PERMIT_ALL)]),
+        ("one removed", vec![(&c, forbid)]),
+        ("all removed", vec![]),
+    ] {
+        let compiled = PolicySet::compile(texts.iter().copied()).unwrap();
+        let recompiled = before.recompile(texts.iter().copied()).unwrap();
+        assert_eq!(format!("{compiled:?}"), format!("{recompiled:?}"), "{after}");
+    }
+    assert!(before.recompile([(&a, PERMIT_ALL), (&c, "forbid")]).is_err());
+}
+
+#[test]
 fn a_sets_hash_covers_every_id_and_every_text() {
     let [a, b, ab] = ["a", "b", "ab"].map(id);
     let commented = format!("{PERMIT_ALL} ");
