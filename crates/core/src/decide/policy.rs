@@ -4,7 +4,7 @@ use super::{Draft, refuse};
 use crate::command::{Answer, RefusalCode};
 use crate::event::{Fact, PoliciesActivated, PolicyPut, PolicyRemoved};
 use crate::id::{PolicyId, Text};
-use crate::policy::{POLICIES_MAX, PolicySet, check_one};
+use crate::policy::{POLICIES_MAX, check_one};
 use crate::record::hash::Digest;
 
 pub(super) fn put(
@@ -31,11 +31,11 @@ pub(super) fn remove(draft: &mut Draft<'_>, policy: &PolicyId) -> Answer {
     draft.done(Fact::PolicyRemoved(PolicyRemoved { policy: policy.clone() }))
 }
 
-/// Each policy was validated when it was put; the set is compiled once more as a whole.
+/// Each policy was validated when it was put; what changed is compiled once more as a whole.
 pub(super) fn activate(draft: &mut Draft<'_>) -> Answer {
     let staged = draft.state.staged();
     let texts = staged.iter().map(|(id, text)| (id, text.as_str()));
-    let set = match PolicySet::compile(texts) {
+    let set = match draft.state.view().policies().recompile(texts) {
         Ok(set) => set,
         Err(errors) => return refuse(RefusalCode::PolicyInvalid, errors.to_string()),
     };

@@ -165,7 +165,7 @@ impl Derived {
     /// it any more, nothing is permitted.
     pub(super) fn set_policies(&mut self, version: u64, active: &BTreeMap<PolicyId, String>) {
         let texts = active.iter().map(|(id, text)| (id, text.as_str()));
-        let set = PolicySet::compile(texts).unwrap_or_else(|_| PolicySet::empty());
+        let set = self.0.policies.recompile(texts).unwrap_or_else(|_| PolicySet::empty());
         self.change(version).policies = Arc::new(set);
     }
 
