@@ -1,1 +1,7 @@
-fn main() {}
+//! The `bailiwick` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bailiwick_cli::run()
+}

@@ -1,0 +1,375 @@
+//! What can be said on the command line, as it is said. Ids and lengths of time are parsed here,
+//! so that a misspelt one is a usage error; everything that depends on more than the command line
+//! is `config`'s.
+
+use std::path::PathBuf;
+
+use bailiwick_core::id::{
+    Action, AgentId, GrantId, GrantRequestId, OwnerId, PolicyId, Resource, TaskId, Text, ToolId,
+};
+use bailiwick_core::time::Span;
+use clap::{Parser, Subcommand};
+
+mod local;
+mod registry;
+
+pub(crate) use local::{
+    Completions, Demo, DemoServer, Dump, Gateway, Info, Ledger, LedgerVerb, Serve, Verify,
+};
+pub(crate) use registry::{Agent, AgentVerb, Key, KeyVerb, Owner, OwnerVerb, Task, TaskVerb};
+
+use crate::command::bench;
+
+/// Decides, for each action of an AI agent, the smallest permission; records it before it takes
+/// effect; and takes it back everywhere at once.
+///
+/// `bailiwick demo` shows all of it in a few seconds. `bailiwick serve` runs a ledger; the other
+/// commands find it by `--url`, BAILIWICK_URL, or the data directory.
+///
+/// Exit codes: 0 done, 1 error, 2 usage, 3 denied, 4 verification failed.
+#[derive(Debug, Parser)]
+#[command(name = "bailiwick", version, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// One variant a verb, in the order in which a newcomer needs them. A variant without words has
+/// them at its arguments, where there are more of them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Demo(Demo),
+    Serve(Serve),
+    Gateway(Gateway),
+    /// Run the demo's small MCP server: support cases, tickets, downloads, mail
+    DemoServer(DemoServer),
+    /// Owners: the humans on whose behalf agents act
+    Owner(Owner),
+    /// Agents: what acts, each under one owner
+    Agent(Agent),
+    /// Tasks: what an agent was asked to do
+    Task(Task),
+    /// Policies: what may be granted at all, in Cedar
+    Policy(Policy),
+    /// Grants: who may do what, to what, until when, how often
+    Grant(Grant),
+    /// Take permissions back, everywhere at once
+    Revoke(Revoke),
+    /// Lift the suspension that a revocation left
+    Lift(Lift),
+    /// Follow revocations as they happen
+    Watch(Watch),
+    /// List the record itself, event by event
+    Events(Events),
+    Sql(Sql),
+    Verify(Verify),
+    /// Work on a ledger that no server has open
+    Ledger(Ledger),
+    /// API keys
+    Key(Key),
+    /// Look for what is wrong with a server, its data directory and its NATS
+    Doctor(Doctor),
+    /// Measure
+    Bench(bench::Args),
+    /// Print a completion script for a shell
+    Completions(Completions),
+}
+
+/// Where the server is, and how answers are shown.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Access {
+    /// URL of the server [env: BAILIWICK_URL] [default: the data directory's own]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Server")]
+    pub(crate) url: Option<String>,
+    /// API key [env: BAILIWICK_KEY] [default: the data directory's admin key]; others can read a
+    /// command line, so prefer the variable
+    #[arg(long, global = true, value_name = "KEY", help_heading = "Server")]
+    pub(crate) key: Option<String>,
+    /// Data directory of a server on this machine [env: BAILIWICK_DATA] [default: bailiwick-data]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Server")]
+    pub(crate) data: Option<PathBuf>,
+    /// Configuration file [env: BAILIWICK_CONFIG] [default: bailiwick.toml where there is one]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Server")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true, help_heading = "Server")]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Policy {
+    #[command(flatten)]
+    pub(crate) access: Access,
+    #[command(subcommand)]
+    pub(crate) verb: PolicyVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyVerb {
+    /// Put policies on the stage, one a file; its id is the file's name without `.cedar`
+    Put {
+        /// Files of one Cedar policy each
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// The policy's id, with a single file
+        #[arg(long)]
+        id: Option<PolicyId>,
+        /// Why it is written
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<Text>,
+        /// Let the whole stage take effect afterwards
+        #[arg(long)]
+        activate: bool,
+    },
+    /// List policies, on the stage and in force
+    List,
+    /// Print one policy
+    Show {
+        /// Its id
+        id: PolicyId,
+    },
+    /// Take a policy off the stage; it stays in force until the stage is activated
+    Remove {
+        /// Its id
+        id: PolicyId,
+    },
+    /// Let the stage take effect, all of it at once
+    Activate,
+    /// Check policies without a server, with line and column of every fault
+    Check {
+        /// Files of one Cedar policy each
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Grant {
+    #[command(flatten)]
+    pub(crate) access: Access,
+    #[command(subcommand)]
+    pub(crate) verb: GrantVerb,
+}
+
+/// What a grant is to allow.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Terms {
+    /// Who is to hold it
+    #[arg(long, value_name = "AGENT")]
+    pub(crate) agent: AgentId,
+    /// To do what, such as `crm/read_case`
+    #[arg(long)]
+    pub(crate) action: Action,
+    /// To what: `crm://case/1234`, or all below a prefix as `crm://case/**`
+    #[arg(long, visible_alias = "resource")]
+    pub(crate) scope: String,
+    /// For which task only
+    #[arg(long)]
+    pub(crate) task: Option<TaskId>,
+    /// How long it is good for, such as `5m`
+    #[arg(long, value_name = "LENGTH")]
+    pub(crate) ttl: Option<Span>,
+    /// How often it may be used
+    #[arg(long, value_name = "N")]
+    pub(crate) max_uses: Option<u32>,
+    /// Why
+    #[arg(long, value_name = "TEXT", visible_alias = "why")]
+    pub(crate) justification: Option<Text>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GrantVerb {
+    /// Issue a grant as an operator; policy is asked again at every use
+    Issue {
+        #[command(flatten)]
+        terms: Terms,
+        /// From when, such as 2026-11-23T08:00:00Z
+        #[arg(long, value_name = "MOMENT")]
+        not_before: Option<String>,
+        /// The request that it answers
+        #[arg(long)]
+        request: Option<GrantRequestId>,
+    },
+    /// Ask for a grant; policy may issue it at once, or an operator later
+    Request {
+        #[command(flatten)]
+        terms: Terms,
+    },
+    /// List grants that are live or ended a short while ago
+    List {
+        /// Those of one agent
+        #[arg(long)]
+        agent: Option<AgentId>,
+        /// Those of one task
+        #[arg(long)]
+        task: Option<TaskId>,
+        /// Those that are good now
+        #[arg(long)]
+        live: bool,
+        /// Requests that wait for an answer, instead
+        #[arg(long, conflicts_with_all = ["agent", "task", "live"])]
+        requests: bool,
+    },
+    /// Show one grant
+    Show {
+        /// Its id
+        id: GrantId,
+    },
+    /// Hand a grant back early
+    Return {
+        /// Its id
+        id: GrantId,
+    },
+    /// Turn a request down
+    Deny {
+        /// The request's id
+        id: GrantRequestId,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<Text>,
+    },
+}
+
+/// What a revocation names.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Selector {
+    /// All grants of an agent
+    #[arg(long)]
+    pub(crate) agent: Option<AgentId>,
+    /// All grants of an owner and of the owner's agents
+    #[arg(long)]
+    pub(crate) owner: Option<OwnerId>,
+    /// All grants of a task
+    #[arg(long)]
+    pub(crate) task: Option<TaskId>,
+    /// All grants on a tool, such as `crm/read_case`
+    #[arg(long)]
+    pub(crate) tool: Option<ToolId>,
+    /// All grants on a resource and what lies below it
+    #[arg(long, value_name = "URI")]
+    pub(crate) resource: Option<Resource>,
+    /// One grant
+    #[arg(long)]
+    pub(crate) grant: Option<GrantId>,
+    /// Everything
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Revoke {
+    #[command(flatten)]
+    pub(crate) access: Access,
+    #[command(flatten)]
+    pub(crate) selector: Selector,
+    /// Why, in words
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<Text>,
+    /// Why, in a word for programs
+    #[arg(long, value_name = "WORD")]
+    pub(crate) reason_code: Option<Text>,
+    /// End the grants, but let new ones be issued
+    #[arg(long)]
+    pub(crate) grants_only: bool,
+    /// Do not ask before everything is revoked
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Lift {
+    #[command(flatten)]
+    pub(crate) access: Access,
+    #[command(flatten)]
+    pub(crate) selector: Selector,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<Text>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Watch {
+    #[command(flatten)]
+    pub(crate) access: Access,
+    /// Begin behind this number of the feed; 0 is its start
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) after: Option<u64>,
+    /// End after so many items
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<u64>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Events {
+    #[command(flatten)]
+    pub(crate) access: Access,
+    /// Those behind this index
+    #[arg(long, value_name = "INDEX")]
+    pub(crate) after: Option<u64>,
+    /// The most to list; 0 is all of them
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: usize,
+    /// Those of one kind, such as `call.denied`
+    #[arg(long)]
+    pub(crate) kind: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    Table,
+    Csv,
+    Json,
+}
+
+/// Ask the record, in SQL.
+///
+/// Tables: events, grants, calls, revocations, agents, owners, tasks, policies, findings. Only
+/// questions are answered: SELECT, EXPLAIN, SHOW, DESCRIBE.
+///
+/// Without `--data`, a running server is asked. With `--data DIR` the ledger in DIR is read, which
+/// no server may have open: its chain is verified first, and nothing is recorded about the question.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Sql {
+    #[command(flatten)]
+    pub(crate) access: Access,
+    /// The question
+    pub(crate) sql: String,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) access: Access,
+    /// URL of a nats-server's monitoring port, such as http://127.0.0.1:8222
+    #[arg(long, value_name = "URL")]
+    pub(crate) nats_monitor: Option<String>,
+}
+
+impl Command {
+    /// Whether a failure is to be told as JSON.
+    pub(crate) fn wants_json(&self) -> bool {
+        match self {
+            Self::Demo(args) => args.json,
+            Self::Serve(args) => args.json,
+            Self::Owner(args) => args.access.json,
+            Self::Agent(args) => args.access.json,
+            Self::Task(args) => args.access.json,
+            Self::Policy(args) => args.access.json,
+            Self::Grant(args) => args.access.json,
+            Self::Revoke(args) => args.access.json,
+            Self::Lift(args) => args.access.json,
+            Self::Watch(args) => args.access.json,
+            Self::Events(args) => args.access.json,
+            Self::Sql(args) => args.access.json || args.format == Format::Json,
+            Self::Verify(args) => args.json,
+            Self::Ledger(args) => args.json,
+            Self::Key(args) => args.access.json,
+            Self::Doctor(args) => args.access.json,
+            Self::Gateway(_) | Self::DemoServer(_) | Self::Bench(_) | Self::Completions(_) => false,
+        }
+    }
+}

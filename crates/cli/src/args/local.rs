@@ -1,0 +1,221 @@
+//! What runs on this machine: servers, the gateway, and work on a ledger's own files.
+
+use std::path::PathBuf;
+
+use bailiwick_core::id::{AgentId, OwnerId, TaskId};
+use bailiwick_core::record::{Link, PublicKey};
+use clap::Subcommand;
+
+use super::Access;
+
+/// Run the whole story with real parts, in a few seconds, and check every step of it.
+///
+/// A ledger, its HTTP server, the real gateway in front of a real MCP server, an agent that gets
+/// permissions just in time and loses all of them at once, a hijacked one that is torn down, the
+/// story in SQL, and the proof of the chain. Exits 0 only if every step went as it must.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Demo {
+    /// Keep the ledger in this directory, which must not hold one yet [default: a temporary one]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Store the ledger on NATS JetStream
+    #[arg(long, value_name = "URL")]
+    pub(crate) nats: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Run a ledger and serve it over HTTP.
+///
+/// Each flag can also stand in the environment (BAILIWICK_DATA, BAILIWICK_LISTEN, BAILIWICK_NATS,
+/// BAILIWICK_REPLICAS, …) or in `bailiwick.toml` (`data = "…"`, `listen = "…"`, …); flags are
+/// stronger than the environment, and that is stronger than the file.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Serve {
+    /// Directory of keys, anchor, snapshot and the embedded log [default: bailiwick-data]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Where to listen [default: 127.0.0.1:7420]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<String>,
+    /// Name of the ledger [default: default]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Store entries on NATS JetStream at nats://host:port, instead of in the data directory
+    #[arg(long, value_name = "URL")]
+    pub(crate) nats: Option<String>,
+    /// Copies of the stream: 1, 3 or 5 [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) replicas: Option<String>,
+    /// A NATS credentials file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) nats_creds: Option<PathBuf>,
+    /// Certificates of NATS servers to trust besides the system's, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) nats_ca: Option<PathBuf>,
+    /// Certificate chain for TLS, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Serve plain HTTP on an address that other machines reach
+    #[arg(long)]
+    pub(crate) allow_plain: bool,
+    /// What the server is called from outside, such as https://bailiwick.example.com
+    #[arg(long, value_name = "URL")]
+    pub(crate) public_url: Option<String>,
+    /// Accept a ledger that this node has never seen: compare its checkpoint with another node's
+    /// first
+    #[arg(long)]
+    pub(crate) trust_head: bool,
+    /// Accept the system's clock although it does not fit the ledger
+    #[arg(long)]
+    pub(crate) trust_clock: bool,
+    /// Configuration file [env: BAILIWICK_CONFIG] [default: bailiwick.toml where there is one]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print where it listens as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Stand between an MCP client and an MCP server.
+///
+/// An MCP client starts this in the place of the server, whose command stands behind `--`. Every
+/// tool call is put to the ledger first; a denied one is answered readably and never reaches the
+/// server; a revocation cuts what runs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Gateway {
+    #[command(flatten)]
+    pub(crate) access: Access,
+    /// Speak MCP on standard input and output
+    #[arg(long, required = true)]
+    pub(crate) stdio: bool,
+    /// Who calls
+    #[arg(long)]
+    pub(crate) agent: AgentId,
+    /// Under which task [default: a new one for this session]
+    #[arg(long)]
+    pub(crate) task: Option<TaskId>,
+    /// The authenticated human for whom the agent acts
+    #[arg(long, value_name = "OWNER")]
+    pub(crate) on_behalf_of: Option<OwnerId>,
+    /// The server's name, as in `crm/read_case` [default: the mapping's, or made of the command]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server: Option<String>,
+    /// What the server's tools mean: a `tools.toml`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tools: Option<PathBuf>,
+    /// A variable that the server gets besides the usual ones; may be repeated
+    #[arg(long = "env", value_name = "NAME")]
+    pub(crate) environment: Vec<String>,
+    /// The server's command
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoServer {
+    /// Directory in which used download tickets are remembered [default: memory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
+}
+
+/// Verify a ledger, from a dump or a data directory, believing nothing.
+///
+/// Every link, digest, number, time and signature is computed anew from the stored bytes. The first
+/// thing that is wrong is named by entry and event, and the exit code is 4.
+///
+/// A ledger proves itself under a key: give the one that you know with `--key`. Without it, a data
+/// directory is checked under its own signing key and anchor, and a dump under the key that it names
+/// itself, which proves that it is whole, not whose it is.
+///
+/// A dump that was cut off after a whole entry verifies, as a shorter ledger. Who knows a later
+/// count or link finds that out with `--expect-events` and `--expect-link`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Verify {
+    /// A dump, or a data directory that no server has open
+    pub(crate) path: PathBuf,
+    /// A key to trust, 64 hexadecimal digits: the ledger's first; for a copy without bodies also
+    /// each later one
+    #[arg(long = "key", value_name = "HEX")]
+    pub(crate) keys: Vec<PublicKey>,
+    /// The dump holds headers only
+    #[arg(long)]
+    pub(crate) headers: bool,
+    /// Fail unless there are exactly so many events
+    #[arg(long, value_name = "N")]
+    pub(crate) expect_events: Option<u64>,
+    /// Fail unless the last event has this link
+    #[arg(long, value_name = "HEX")]
+    pub(crate) expect_link: Option<Link>,
+    /// The ledger of the data directory is on this NATS JetStream
+    #[arg(long, value_name = "URL")]
+    pub(crate) nats: Option<String>,
+    /// Name of the ledger on NATS [default: default]
+    #[arg(long, requires = "nats")]
+    pub(crate) name: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Ledger {
+    #[command(subcommand)]
+    pub(crate) verb: LedgerVerb,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LedgerVerb {
+    /// Say what a ledger is and how far it goes; verifies it on the way
+    Info(Info),
+    /// Write a ledger into one file: each entry behind its length (u32, big-endian)
+    Dump(Dump),
+    /// Put back the end of a ledger that was rolled back, from what this node kept
+    Repair(Repair),
+}
+
+/// Which ledger.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Info {
+    /// Data directory [env: BAILIWICK_DATA] [default: bailiwick-data]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// The ledger is on this NATS JetStream
+    #[arg(long, value_name = "URL")]
+    pub(crate) nats: Option<String>,
+    /// Name of the ledger on NATS [default: default]
+    #[arg(long, requires = "nats")]
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Dump {
+    #[command(flatten)]
+    pub(crate) which: Info,
+    /// The file to write; it must not exist
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Leave out the bodies: order, kinds, times and count can still be proven
+    #[arg(long)]
+    pub(crate) headers: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Repair {
+    #[command(flatten)]
+    pub(crate) which: Info,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Completions {
+    /// Which shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}

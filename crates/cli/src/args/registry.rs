@@ -1,0 +1,192 @@
+//! Owners, agents, tasks and keys.
+
+use bailiwick_core::id::{
+    ActionPattern, AgentId, CredentialId, GroupId, OwnerId, Resource, TaskId, Text,
+};
+use bailiwick_core::time::Span;
+use clap::Subcommand;
+
+use super::Access;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Owner {
+    #[command(flatten)]
+    pub(crate) access: Access,
+    #[command(subcommand)]
+    pub(crate) verb: OwnerVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OwnerVerb {
+    /// Register an owner
+    Add {
+        /// Who, such as alice@example.com
+        owner: OwnerId,
+        /// A group that the owner belongs to; may be repeated
+        #[arg(long = "group", value_name = "GROUP")]
+        groups: Vec<GroupId>,
+    },
+    /// List owners
+    List,
+    /// Show one owner
+    Show {
+        /// Who
+        owner: OwnerId,
+    },
+    /// Stop an owner and every agent of theirs
+    Disable {
+        /// Who
+        owner: OwnerId,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<Text>,
+    },
+    /// Let a disabled owner and their agents act again
+    Enable {
+        /// Who
+        owner: OwnerId,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<Text>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Agent {
+    #[command(flatten)]
+    pub(crate) access: Access,
+    #[command(subcommand)]
+    pub(crate) verb: AgentVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentVerb {
+    /// Register an agent under an owner
+    Add {
+        /// Its name
+        agent: AgentId,
+        /// The human it acts for
+        #[arg(long)]
+        owner: OwnerId,
+        /// What it is for
+        #[arg(long, value_name = "TEXT")]
+        purpose: Text,
+        /// An action that it may ask for at all, such as `crm/*`; may be repeated
+        #[arg(long = "allow", value_name = "PATTERN", num_args = 1..)]
+        allow: Vec<ActionPattern>,
+        /// A group that it belongs to; may be repeated
+        #[arg(long = "group", value_name = "GROUP")]
+        groups: Vec<GroupId>,
+        /// How long it lives, such as `30d`
+        #[arg(long, value_name = "LENGTH")]
+        ttl: Option<Span>,
+    },
+    /// List agents
+    List,
+    /// Show one agent
+    Show {
+        /// Its name
+        agent: AgentId,
+    },
+    /// Stop an agent until it is reinstated
+    Suspend {
+        /// Its name
+        agent: AgentId,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<Text>,
+    },
+    /// Let a suspended agent act again; grants from before stay ended
+    Reinstate {
+        /// Its name
+        agent: AgentId,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<Text>,
+    },
+    /// End an agent's life; its name is never given again
+    Retire {
+        /// Its name
+        agent: AgentId,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<Text>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Task {
+    #[command(flatten)]
+    pub(crate) access: Access,
+    #[command(subcommand)]
+    pub(crate) verb: TaskVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TaskVerb {
+    /// Open a task; the ledger gives its id
+    Open {
+        /// Who is asked
+        #[arg(long)]
+        agent: AgentId,
+        /// What was asked, in words; only a keyed digest of them is recorded
+        #[arg(long, value_name = "TEXT")]
+        statement: Option<String>,
+        /// What sort of task, for comparison with others of its sort
+        #[arg(long, value_name = "WORD")]
+        sort: Option<Text>,
+        /// A resource that the statement names; may be repeated
+        #[arg(long = "target", value_name = "URI")]
+        targets: Vec<Resource>,
+    },
+    /// List open tasks
+    List {
+        /// Those of one agent
+        #[arg(long)]
+        agent: Option<AgentId>,
+    },
+    /// Close a task; its grants end
+    Close {
+        /// Its id
+        task: TaskId,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<Text>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Key {
+    #[command(flatten)]
+    pub(crate) access: Access,
+    #[command(subcommand)]
+    pub(crate) verb: KeyVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyVerb {
+    /// Make a key; it is shown this once
+    Issue {
+        /// The key's public name [default: its role and a random number]
+        name: Option<CredentialId>,
+        /// What its holder may do
+        #[arg(long, value_parser = ["admin", "operator", "approver", "enforcer", "agent", "auditor", "subscriber"])]
+        role: String,
+        /// The agent it speaks for, with `--role agent`
+        #[arg(long)]
+        agent: Option<AgentId>,
+        /// How long it works, such as `90d`
+        #[arg(long, value_name = "LENGTH")]
+        ttl: Option<Span>,
+    },
+    /// List keys by their public names
+    List,
+    /// Let a key work no more
+    Revoke {
+        /// The key's public name
+        name: CredentialId,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<Text>,
+    },
+}

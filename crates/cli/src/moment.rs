@@ -1,0 +1,109 @@
+//! Moments as people and protocols write them, in UTC.
+
+use bailiwick_core::time::Time;
+
+const DAY_SECONDS: u64 = 86_400;
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// The system's time.
+pub(crate) fn now() -> Time {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Time(since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)))
+}
+
+/// RFC 3339 to the millisecond.
+pub(crate) fn rfc3339(time: Time) -> String {
+    let (seconds, millis) = (time.0 / 1_000_000_000, time.0 / 1_000_000 % 1_000);
+    let (year, month, day) = date(seconds / DAY_SECONDS);
+    let clock = seconds % DAY_SECONDS;
+    let (hour, minute, second) = (clock / 3_600, clock / 60 % 60, clock % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
+/// Unix seconds of an HTTP `Date`: `Mon, 23 Nov 2026 03:34:21 GMT`.
+pub(crate) fn http_date(text: &str) -> Option<u64> {
+    let rest = text.get(5..)?.strip_suffix(" GMT")?;
+    let [day, month, year, clock] = rest.split(' ').collect::<Vec<_>>().try_into().ok()?;
+    let [hour, minute, second] = clock.split(':').collect::<Vec<_>>().try_into().ok()?;
+    let number = |text: &str| text.parse::<u64>().ok();
+    let month = 1 + MONTHS.iter().position(|name| *name == month)? as u64;
+    let clock = number(hour)? * 3_600 + number(minute)? * 60 + number(second)?;
+    let (year, day) = (number(year)?, number(day)?);
+    if !(1970..=9999).contains(&year) || !(1..=31).contains(&day) {
+        return None;
+    }
+    Some(days(year, month, day) * DAY_SECONDS + clock)
+}
+
+fn is_leap(year: u64) -> bool {
+    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+}
+
+const fn year_days(year: u64) -> u64 {
+    365 * year + year / 4 - year / 100 + year / 400
+}
+
+fn month_days(year: u64, month: u64) -> u64 {
+    match month {
+        2 if is_leap(year) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days from the epoch to a date since 1970.
+fn days(year: u64, month: u64, day: u64) -> u64 {
+    let before_year = year_days(year - 1) - year_days(1969);
+    before_year + (1..month).map(|month| month_days(year, month)).sum::<u64>() + day - 1
+}
+
+/// Year, month and day of a day since the epoch.
+fn date(day: u64) -> (u64, u64, u64) {
+    let mut year = 1970 + day / 366;
+    while days(year + 1, 1, 1) <= day {
+        year += 1;
+    }
+    let mut left = day - days(year, 1, 1);
+    let mut month = 1;
+    while left >= month_days(year, month) {
+        left -= month_days(year, month);
+        month += 1;
+    }
+    (year, month, left + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_written_in_utc() {
+        for (nanos, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_868_799_000_000_001, "2000-02-29T23:59:59.000Z"),
+            (1_795_402_042_125_000_000, "2026-11-23T02:47:22.125Z"),
+            (4_107_542_400_000_000_000, "2100-03-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(rfc3339(Time(nanos)), text);
+        }
+    }
+
+    #[test]
+    fn every_day_has_one_date() {
+        for day in 0..60_000 {
+            let (year, month, of_month) = date(day);
+            assert_eq!(days(year, month, of_month), day);
+        }
+    }
+
+    #[test]
+    fn a_servers_date_is_read_and_nonsense_is_not() {
+        assert_eq!(http_date("Mon, 23 Nov 2026 02:47:22 GMT"), Some(1_795_402_042));
+        for bad in ["", "Mon", "Mon, 23 Nov 2026 02:47 GMT", "Mon, 23 Foo 2026 02:47:22 GMT", "é"]
+        {
+            assert_eq!(http_date(bad), None, "{bad}");
+        }
+    }
+}
