@@ -1,6 +1,6 @@
 //! A running server: the ledger, the tables that follow it, and the HTTP desk in front of both.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use bailiwick_api::{PERSON_TYPES, Server};
 use bailiwick_audit::Audit;
 use bailiwick_client::discover::ENDPOINT_FILE;
@@ -18,8 +18,6 @@ use tokio::sync::watch;
 use crate::config;
 use crate::show::progress::{Progress, Unit};
 
-/// Held locked while a server uses a data directory, whichever log it has.
-const LOCK_FILE: &str = "serve.lock";
 /// Threads that answer audit questions, at most.
 const AUDIT_THREADS_MAX: usize = 4;
 /// How long a follower waits when the log cannot be read for now.
@@ -33,7 +31,6 @@ pub(crate) struct Service {
     endpoint: PathBuf,
     follower: JoinHandle<()>,
     stopping: watch::Sender<bool>,
-    _lock: File,
 }
 
 /// How many cores there are to use.
@@ -46,7 +43,6 @@ impl Service {
     /// opening a ledger blocks.
     pub(crate) fn start(config: &config::Serve) -> Result<Self> {
         let home = &config.ledger.home;
-        let lock = lock(home)?;
         let mut progress = Progress::new("replaying", Unit::Entries, None);
         let ledger = Ledger::open(&config.ledger, |entry| progress.at(entry))?;
         drop(progress);
@@ -63,7 +59,7 @@ impl Service {
         };
         let endpoint = home.join(ENDPOINT_FILE);
         write_whole(&endpoint, &format!("{url}\n"))?;
-        Ok(Self { ledger, server, url, endpoint, follower, stopping, _lock: lock })
+        Ok(Self { ledger, server, url, endpoint, follower, stopping })
     }
 
     /// What it is called, without a slash at its end.
@@ -108,24 +104,6 @@ fn api(config: &config::Serve) -> bailiwick_api::Config {
         public_url: config.public_url.clone(),
         person_types: PERSON_TYPES.map(str::to_owned).to_vec(),
         bench: config.bench,
-    }
-}
-
-/// One server a data directory: with the ledger on NATS no lock of the log's own says so.
-fn lock(home: &Path) -> Result<File> {
-    fs::create_dir_all(home).with_context(|| format!("cannot make `{}`", home.display()))?;
-    let path = home.join(LOCK_FILE);
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.with_context(|| format!("cannot open `{}`", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => bail!(
-            "another server uses `{}`: stop it, or name another directory with `--data`",
-            home.display()
-        ),
-        Err(fs::TryLockError::Error(e)) => {
-            Err(e).with_context(|| format!("cannot lock `{}`", path.display()))
-        }
     }
 }
 
@@ -184,15 +162,6 @@ fn follow(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_directory_has_one_server() {
-        let dir = tempfile::tempdir().unwrap();
-        let held = lock(dir.path()).unwrap();
-        assert!(lock(dir.path()).unwrap_err().to_string().contains("another server uses"));
-        drop(held);
-        lock(dir.path()).unwrap();
-    }
 
     #[test]
     fn clients_on_this_machine_can_reach_a_server_that_listens_everywhere() {

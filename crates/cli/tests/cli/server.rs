@@ -211,7 +211,7 @@ fn a_stopped_server_leaves_a_ledger_that_verifies_and_goes_on() {
     let server = Server::start(data);
     with_agent(&server);
     let second = bailiwick(&["serve", "--listen", "127.0.0.1:0", "--data", text(&server.data)]);
-    assert!(second.ends_with(1).err.contains("another server uses"));
+    assert!(second.ends_with(1).err.contains("is in use by"));
     let data = server.stop();
     bailiwick(&["verify", text(&data)]).ends_with(0);
     let server = Server::start(data);
