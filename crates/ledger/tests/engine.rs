@@ -135,7 +135,10 @@ async fn a_call_is_on_the_ledger_before_its_answer_and_after_a_restart() {
     // From the snapshot, then from nothing but the log.
     let ledger = open(dir.path());
     assert!(ledger.info().events > info.events, "a new writer records its start");
-    assert_eq!(denial(&submit(&ledger, call("crm/x", "crm://case/1")).await), DenialCode::Forbidden);
+    assert_eq!(
+        denial(&submit(&ledger, call("crm/x", "crm://case/1")).await),
+        DenialCode::Forbidden
+    );
     let again = decision(&submit(&ledger, read_case("1")).await).result.clone().unwrap();
     assert_eq!((again.grant, again.uses_left), (allowed.grant, 0));
     ledger.close();

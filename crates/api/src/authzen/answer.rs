@@ -68,9 +68,7 @@ pub(super) fn of(reply: Reply, owner: Option<&OwnerId>) -> Result<Response, Prob
     let receipt = reply.receipt.map(|r| Receipt { index: r.index, link: r.link });
     match reply.answer {
         Answer::Decided(decision) => Ok(match decision.result {
-            Ok(allowed) => {
-                allow(decision.call, &allowed, owner, receipt.filter(|_| reply.durable))
-            },
+            Ok(allowed) => allow(decision.call, &allowed, owner, receipt.filter(|_| reply.durable)),
             Err(Denied { code, message }) => deny(code, &message, receipt),
         }),
         Answer::Refused(refusal) => match unrecorded(refusal.code) {

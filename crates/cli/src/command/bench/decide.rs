@@ -105,12 +105,7 @@ fn hello(
     load::run(address, Requests { bytes, expect: b"{" }, connections, length)
 }
 
-fn decisions(
-    address: SocketAddr,
-    key: &str,
-    args: &Args,
-    length: Duration,
-) -> anyhow::Result<Run> {
+fn decisions(address: SocketAddr, key: &str, args: &Args, length: Duration) -> anyhow::Result<Run> {
     let bytes = (0..args.agents)
         .map(|n| load::post(address, "/access/v1/evaluation", key, &body(n)))
         .collect();

@@ -8,9 +8,7 @@ use bailiwick_core::command::{
     WriteOwner,
 };
 use bailiwick_core::event::{Actor, AgentSettings, Allow, Effect, Scope};
-use bailiwick_core::id::{
-    Action, ActionPattern, AgentId, OwnerId, PolicyId, Resource, Text,
-};
+use bailiwick_core::id::{Action, ActionPattern, AgentId, OwnerId, PolicyId, Resource, Text};
 use bailiwick_core::time::Span;
 use bailiwick_ledger::{Ledger, Reply};
 

@@ -87,13 +87,8 @@ fn place(state: &State) -> Place {
 }
 
 fn apply(state: &mut State, fact: Fact) {
-    let about = About {
-        actor: Actor::System,
-        on_behalf_of: None,
-        cause: None,
-        request: None,
-        trace: None,
-    };
+    let about =
+        About { actor: Actor::System, on_behalf_of: None, cause: None, request: None, trace: None };
     state.apply(place(state), &Event { about, fact });
 }
 
