@@ -132,7 +132,6 @@ fn values(column: &ArrayRef) -> Result<Vec<Value>, ArrowError> {
                     let numbers = column.as_primitive::<$type>();
                     return Ok(numbers.iter().map(|n| n.map_or(Value::Null, Value::from)).collect());
                 })+
-                #[expect(clippy::wildcard_enum_match_arm, reason = "the engine's types, not ours")]
                 _ => {}
             }
         };

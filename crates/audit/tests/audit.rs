@@ -1,4 +1,6 @@
 //! Tests that need the query engine, in one binary: each link of it costs seconds.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it expects and no more")]
 
 #[path = "audit/story.rs"]
 mod story;

@@ -20,6 +20,8 @@ use crate::show::progress::{Progress, Unit};
 
 /// Threads that answer audit questions, at most.
 const AUDIT_THREADS_MAX: usize = 4;
+/// How much the tables' thread stands back when there is not enough of the machine for all.
+const FOLLOW_NICE: i32 = 10;
 /// How long a follower waits when the log cannot be read for now.
 const FOLLOW_RETRY: Duration = Duration::from_millis(500);
 
@@ -132,6 +134,9 @@ fn follow(
 ) -> Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let fill = move || {
+        // Decisions come first: a question waits for the tables, a call waits for nobody. Should
+        // the system not allow it, the tables are only filled at the same priority.
+        let _ = rustix::process::nice(FOLLOW_NICE);
         runtime.block_on(async {
             loop {
                 let next = tokio::select! {

@@ -100,6 +100,7 @@ fn read(path: &Path) -> Result<Option<String>, Error> {
 }
 
 #[cfg(all(test, unix))]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 

@@ -1,7 +1,6 @@
 //! What one decision costs, with the state as full as it may get: 20 policies, 1,000 agents and
 //! their grants. "Evaluated before" is a call whose policies were asked outside the loop, as
 //! handlers do it; `revoke` is one event over all grants there are.
-#![expect(missing_docs, reason = "criterion's macros make public items without them")]
 #![expect(clippy::unwrap_used, reason = "a benchmark may stop at what cannot happen")]
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,8 +3,6 @@
 //! Each measured step is what one call needs: the agent's verdict and the owner's, with every value
 //! given anew, while only the number of policies about *other* agents, actions and places grows.
 
-#![expect(missing_docs, reason = "criterion's macros write an undocumented function")]
-
 use std::collections::BTreeSet;
 use std::hint::black_box;
 

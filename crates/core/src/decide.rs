@@ -121,9 +121,10 @@ impl Draft<'_> {
     }
 
     fn about(&self, cause: Option<u64>) -> About {
-        let on_behalf_of = match &self.submission.command {
-            Command::Authorize(call) => call.on_behalf_of.clone(),
-            _ => None,
+        let on_behalf_of = if let Command::Authorize(call) = &self.submission.command {
+            call.on_behalf_of.clone()
+        } else {
+            None
         };
         About {
             actor: self.submission.actor.clone(),
@@ -308,11 +309,8 @@ fn repeated(state: &State, submission: &Submission, now: Time) -> Option<Answer>
     let is_call = matches!(submission.command, Command::Authorize(_));
     if memo.digest != request.digest {
         let message = format!("id `{}` was used for another command", request.id);
-        return match &submission.command {
-            // A call's denial is a decision and has to be recorded: `authorize` does that.
-            Command::Authorize(_) => None,
-            _ => Some(refuse(RefusalCode::IdReused, message)),
-        };
+        // A call's denial is a decision and has to be recorded: `authorize` does that.
+        return (!is_call).then(|| refuse(RefusalCode::IdReused, message));
     }
     if is_call {
         return call::repeated(state, submission, memo, now);

@@ -169,7 +169,7 @@ mod tests {
         let line = format!(r#"{{"jsonrpc":"2.0","id":{text},"method":"x"}}"#);
         match parse_strictly(line.as_bytes()).unwrap() {
             Frame::Request { id, .. } => id,
-            other => panic!("{other:?}"),
+            other @ (Frame::Notification { .. } | Frame::Response { .. }) => panic!("{other:?}"),
         }
     }
 

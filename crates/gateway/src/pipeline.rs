@@ -167,7 +167,7 @@ async fn next<A: Authority, R: AsyncRead + Unpin>(
             return Ok(None);
         }
         if !server.has_room().await {
-            // Said by `from_server`.
+            // Said by `server_said`.
             std::future::pending::<()>().await;
         }
         sources.client.next().await
@@ -283,9 +283,9 @@ impl<A: Authority> Session<A> {
             }
             Input::Decided(decided) => self.decided(decided),
             Input::Reported => {}
-            Input::FromClient(Some(line)) => self.from_client(line),
+            Input::FromClient(Some(line)) => self.client_said(line),
             Input::FromClient(None) => self.draining = Some(Instant::now() + DRAIN_TIME),
-            Input::FromServer(Some(Line::Whole(line))) => self.from_server(line),
+            Input::FromServer(Some(Line::Whole(line))) => self.server_said(line),
             Input::FromServer(Some(Line::TooLong)) => {
                 tracing::error!(
                     SERVER_FRAME_BYTES_MAX,

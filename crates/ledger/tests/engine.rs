@@ -1,4 +1,6 @@
 //! The engine on a real embedded log: durable before answered, the same after a restart.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it expects and no more")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

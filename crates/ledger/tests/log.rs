@@ -1,5 +1,6 @@
 //! Both logs against the one suite, with real faults: a real nats-server that is killed, real
 //! connections that are cut, real processes that are killed while they write.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "support/nats.rs"]
 mod nats;

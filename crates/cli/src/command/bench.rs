@@ -115,14 +115,13 @@ fn print(found: &Value, json: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     for (name, value) in found.as_object().into_iter().flatten() {
-        match value {
-            Value::Object(nested) => {
-                println!("\n{name}");
-                for (name, value) in nested {
-                    println!("  {name:<24} {}", shown(value));
-                }
+        if let Value::Object(nested) = value {
+            println!("\n{name}");
+            for (name, value) in nested {
+                println!("  {name:<24} {}", shown(value));
             }
-            _ => println!("{name:<26} {}", shown(value)),
+        } else {
+            println!("{name:<26} {}", shown(value));
         }
     }
     Ok(())
@@ -136,6 +135,8 @@ fn shown(value: &Value) -> String {
             if number >= 1_000.0 { format!("{number:.0}") } else { format!("{number:.3}") }
         }
         Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            value.to_string()
+        }
     }
 }

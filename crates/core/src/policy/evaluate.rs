@@ -158,13 +158,12 @@ pub(super) struct Literal {
 /// Every entity that a policy names, in its scope and in its conditions.
 pub(super) fn literals(policy: &cedar_policy::Policy) -> Vec<Literal> {
     let condition = policy.as_ref().condition();
-    let named = condition.subexpressions().filter_map(|part| match part.expr_kind() {
-        ExprKind::Lit(Constant::EntityUID(uid)) => Some((uid, part)),
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "looking for one kind of many, not ours"
-        )]
-        _ => None,
+    let named = condition.subexpressions().filter_map(|part| {
+        if let ExprKind::Lit(Constant::EntityUID(uid)) = part.expr_kind() {
+            Some((uid, part))
+        } else {
+            None
+        }
     });
     named
         .map(|(uid, part)| Literal {

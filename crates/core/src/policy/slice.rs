@@ -57,7 +57,7 @@ impl Scope {
             PrincipalConstraint::Any => (Head::Any, None),
             PrincipalConstraint::Eq(id) => match principal(&id)? {
                 Head::Named(Kind::Group, _) => return Err(never("a principal")),
-                head => (head, None),
+                head @ (Head::Named(..) | Head::Any | Head::Is(_)) => (head, None),
             },
             PrincipalConstraint::In(id) => (principal(&id)?, None),
             PrincipalConstraint::Is(name) => (Head::Is(principal_kind(&name)?), None),

@@ -210,7 +210,7 @@ impl Story {
         match step {
             Step::Wait(_) | Step::ClockBack | Step::Retry(_) => Vec::new(),
             Step::Call { .. } | Step::Person { .. } => self.call(step),
-            Step::Finish(n) => system(finish(CallId(self.pick(*n, |r| is_call(r))))),
+            Step::Finish(n) => system(finish(CallId(self.pick(*n, is_call)))),
             Step::OpenTask(n) => admin(Command::OpenTask(open_task(AGENTS[n % 3]))),
             Step::CloseTask(n) => {
                 admin(Command::CloseTask { task: self.task(*n).unwrap_or(TaskId(0)), reason: None })

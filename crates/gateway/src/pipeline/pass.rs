@@ -36,7 +36,7 @@ const PASSED: [&str; 16] = [
 ];
 
 impl<A: Authority> Session<A> {
-    pub(super) fn from_client(&mut self, line: Line) {
+    pub(super) fn client_said(&mut self, line: Line) {
         let line = match line {
             Line::Whole(line) if line.iter().all(u8::is_ascii_whitespace) => return,
             Line::Whole(line) => line,
@@ -112,7 +112,7 @@ impl<A: Authority> Session<A> {
         }
     }
 
-    pub(super) fn from_server(&mut self, line: Vec<u8>) {
+    pub(super) fn server_said(&mut self, line: Vec<u8>) {
         if line.iter().all(u8::is_ascii_whitespace) {
             return;
         }

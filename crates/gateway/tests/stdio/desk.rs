@@ -272,7 +272,7 @@ impl Desk {
     }
 
     /// The server says something.
-    pub(crate) async fn from_server(&mut self, line: &str) {
+    pub(crate) async fn server_says(&mut self, line: &str) {
         self.server().send(line.as_bytes()).await;
     }
 
@@ -289,7 +289,7 @@ impl Desk {
         self.send(&ping).await;
         assert_eq!(self.at_server().await, ping);
         let pong = format!(r#"{{"jsonrpc":"2.0","id":"desk-{}","result":{{}}}}"#, self.pings);
-        self.from_server(&pong).await;
+        self.server_says(&pong).await;
         assert_eq!(self.line().await, pong);
     }
 

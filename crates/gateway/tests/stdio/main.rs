@@ -67,7 +67,7 @@ async fn an_allowed_call_is_forwarded_to_the_byte_and_so_is_its_answer() {
     desk.send(odd).await;
     assert_eq!(desk.at_server().await, odd);
     let answer = r#"{"result": {"content":[ ],"x":1e2}, "jsonrpc":"2.0","id":"a"}"#;
-    desk.from_server(answer).await;
+    desk.server_says(answer).await;
     assert_eq!(desk.line().await, answer);
     assert_eq!(
         desk.authority.asked()[0].arguments.as_ref().unwrap().get(),
@@ -94,7 +94,7 @@ async fn what_is_no_tool_call_passes_both_ways_to_the_byte() {
         r#"{"id":2, "jsonrpc":"2.0","error":{"code":-32002,"message":"no"}}"#,
         r#"{"jsonrpc":"2.0","id":1,"result":{ }}"#,
     ] {
-        desk.from_server(line).await;
+        desk.server_says(line).await;
         assert_eq!(desk.line().await, line);
     }
 }
@@ -186,9 +186,9 @@ async fn a_revocation_cuts_the_calls_it_covers_and_no_others() {
         (&json!("notifications/cancelled"), &json!(1))
     );
 
-    desk.from_server(r#"{"jsonrpc":"2.0","id":1,"result":{"content":["late"]}}"#).await;
+    desk.server_says(r#"{"jsonrpc":"2.0","id":1,"result":{"content":["late"]}}"#).await;
     let other = r#"{"jsonrpc":"2.0","id":2,"result":{"content":[]}}"#;
-    desk.from_server(other).await;
+    desk.server_says(other).await;
     assert_eq!(desk.line().await, other, "the late answer to a cut call is dropped");
     desk.leave().await;
     let outcomes: Vec<_> = desk.authority.finished().iter().map(|f| f.outcome).collect();
@@ -233,7 +233,7 @@ async fn a_feed_that_stays_silent_for_two_leases_cuts_what_runs() {
     assert_eq!(decision(&answer)["outcome"], "cut");
     let second = call(2, "1234");
     desk.send(&second).await;
-    assert_eq!(desk.at_server().await.contains("cancelled"), true);
+    assert!(desk.at_server().await.contains("cancelled"));
     assert_eq!(desk.at_server().await, second, "new calls are still put to the authority");
 }
 
@@ -246,7 +246,7 @@ async fn a_call_that_the_client_cancels_ends_there() {
     let cancel = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
     desk.send(cancel).await;
     assert_eq!(desk.at_server().await, cancel);
-    desk.from_server(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#).await;
+    desk.server_says(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#).await;
     desk.nothing_but_a_ping_reaches_the_server().await;
     desk.leave().await;
     assert_eq!(desk.authority.finished()[0].outcome, Outcome::Cut);
@@ -332,10 +332,10 @@ async fn answers_that_nobody_waits_for_are_dropped() {
     let mut desk = Desk::new();
     desk.authority.falls_silent();
     desk.send(&call(1, "1234")).await;
-    desk.from_server(r#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#).await;
-    desk.from_server(r#"{"jsonrpc":"2.0","id":77,"result":{}}"#).await;
-    desk.from_server(r#"{"jsonrpc":"2.0","id":1,"result":{},"id":2}"#).await;
-    desk.from_server("Server listening on stdio").await;
+    desk.server_says(r#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#).await;
+    desk.server_says(r#"{"jsonrpc":"2.0","id":77,"result":{}}"#).await;
+    desk.server_says(r#"{"jsonrpc":"2.0","id":1,"result":{},"id":2}"#).await;
+    desk.server_says("Server listening on stdio").await;
     desk.nothing_but_a_ping_reaches_the_server().await;
 }
 

@@ -84,9 +84,10 @@ pub(crate) fn creation(reader: &dyn Reader) -> Result<Option<(LedgerId, PublicKe
     let frame = entry.frames().next().ok_or_else(|| damaged("it is empty".to_owned()))?;
     let event = Event::decode_body(frame.header.kind, frame.header.schema, frame.body)
         .map_err(|source| Error::Event { index: 0, source })?;
-    match event.fact {
-        Fact::LedgerCreated(created) => Ok(Some((created.ledger, created.genesis_key))),
-        _ => Err(damaged("it does not begin with `ledger.created`".to_owned())),
+    if let Fact::LedgerCreated(created) = event.fact {
+        Ok(Some((created.ledger, created.genesis_key)))
+    } else {
+        Err(damaged("it does not begin with `ledger.created`".to_owned()))
     }
 }
 

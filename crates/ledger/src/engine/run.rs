@@ -186,7 +186,7 @@ impl Engine {
         &mut self,
         before: u64,
         sealed: &Sealed,
-        decided: &mut Vec<Decided>,
+        decided: &mut [Decided],
         why: String,
     ) -> Append {
         let started = Instant::now();

@@ -173,7 +173,8 @@ fn a_reader_works_within_an_async_runtime() {
 fn a_stream_that_could_lose_history_is_refused() {
     let Some(nats) = Nats::new() else { return };
     drop(nats.connect());
-    let ways: [(&str, fn(&mut stream::Config)); 3] = [
+    type Change = fn(&mut stream::Config);
+    let ways: [(&str, Change); 3] = [
         ("max_msgs", |config| config.max_messages = 5),
         ("max_age", |config| config.max_age = Duration::from_secs(3_600)),
         ("discard", |config| config.discard = stream::DiscardPolicy::Old),

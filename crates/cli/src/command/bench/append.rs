@@ -121,7 +121,9 @@ fn raw_appends(args: &Args, frames: usize, bytes: usize) -> anyhow::Result<f64> 
         let started = Instant::now();
         match log.append(position.entry_number, &sealed.bytes, Some(&sealed.last_link)) {
             Append::Committed => {}
-            other => bail!("a raw append ended with {other:?}"),
+            other @ (Append::Unknown(_) | Append::LostRace | Append::Fatal(_)) => {
+                bail!("a raw append ended with {other:?}")
+            }
         }
         spent += started.elapsed();
         position = sealed.position();

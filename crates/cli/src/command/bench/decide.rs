@@ -169,9 +169,8 @@ async fn in_process(
                     let sent = Instant::now();
                     let reply = furnish::submit(&ledger, command).await;
                     latencies.add(sent.elapsed());
-                    match reply.answer {
-                        Answer::Decided(Decision { result: Ok(_), .. }) => {}
-                        other => bail!("not allowed: {other:?}"),
+                    if !matches!(reply.answer, Answer::Decided(Decision { result: Ok(_), .. })) {
+                        bail!("not allowed: {:?}", reply.answer);
                     }
                 }
                 Ok(latencies)

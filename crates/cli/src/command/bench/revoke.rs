@@ -75,10 +75,10 @@ fn timed(state: &mut State, selector: Selector) -> anyhow::Result<f64> {
         state.apply(place(state), event);
     }
     let took = started.elapsed();
-    match decided.answer {
-        Answer::Done(_) if decided.events.len() == 1 => Ok(took.as_nanos() as f64 / 1_000.0),
-        other => bail!("not one event: {other:?}"),
+    if !matches!(decided.answer, Answer::Done(_)) || decided.events.len() != 1 {
+        bail!("not one event: {:?}", decided.answer);
     }
+    Ok(took.as_nanos() as f64 / 1_000.0)
 }
 
 fn place(state: &State) -> Place {

@@ -59,8 +59,7 @@ fn tail(rest: &[u8], at: usize, ledger: LedgerId) -> Tail {
     let zeros_from = rest
         .chunks(ZEROS.len())
         .enumerate()
-        .filter(|(_, chunk)| **chunk != ZEROS[..chunk.len()])
-        .last()
+        .rfind(|(_, chunk)| **chunk != ZEROS[..chunk.len()])
         .map_or(0, |(index, chunk)| {
             let used = chunk.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
             index * ZEROS.len() + used

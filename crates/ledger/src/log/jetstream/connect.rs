@@ -10,7 +10,7 @@ use async_nats::jetstream;
 use async_nats::jetstream::stream::{
     self, DiscardPolicy, PersistenceMode, RawMessageErrorKind, RetentionPolicy, StorageType, Stream,
 };
-use async_nats::{ConnectOptions, RequestErrorKind};
+use async_nats::{ConnectOptions, RequestErrorKind, ServerAddr};
 use bailiwick_core::record::entry::ENTRY_BYTES_MAX;
 use bytes::Bytes;
 use serde::Deserialize;
@@ -251,6 +251,11 @@ fn options(config: &Config) -> Result<ConnectOptions, Error> {
         .event_callback(|event| async move {
             tracing::info!(%event, "nats connection");
         });
+    options = match secret_in(&config.url) {
+        Some((user, Some(password))) => options.user_and_password(user, password),
+        Some((token, None)) => options.token(token),
+        None => options,
+    };
     if let Some(path) = &config.root_certificates {
         options = options.add_root_certificates(path.clone());
     }
@@ -259,6 +264,31 @@ fn options(config: &Config) -> Result<ConnectOptions, Error> {
         options = options.credentials(&text).map_err(Error::file("understand", path))?;
     }
     Ok(options)
+}
+
+/// User and password, or a token alone, from the first address of `urls` that has them: the client
+/// library connects to a URL, but does not log in with what stands in it.
+fn secret_in(urls: &str) -> Option<(String, Option<String>)> {
+    let addresses = urls.split(',').filter_map(|at| at.trim().parse::<ServerAddr>().ok());
+    let mut found = addresses.filter_map(|at| {
+        let user = decoded(at.username()?);
+        Some((user, at.password().map(decoded)))
+    });
+    found.next()
+}
+
+/// `text` without its percent-encoding; what is none stays as it is.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, behind)) = rest.split_first() {
+        let mut byte = [0];
+        let escaped = first == b'%'
+            && behind.get(..2).is_some_and(|hex| hex::decode_to_slice(hex, &mut byte).is_ok());
+        bytes.push(if escaped { byte[0] } else { first });
+        rest = if escaped { &behind[2..] } else { behind };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn check_server(config: &Config, client: &Client) -> Result<(), Error> {
@@ -377,6 +407,22 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_in_a_url_is_logged_in_with() {
+        let user = |user: &str, password: Option<&str>| {
+            Some((user.to_owned(), password.map(str::to_owned)))
+        };
+        for (urls, found) in [
+            ("nats://me:secret@a:4222", user("me", Some("secret"))),
+            ("nats://a:4222, nats://me:p%40%25ss%2@b:4222", user("me", Some("p@%ss%2"))),
+            ("tls://token@a", user("token", None)),
+            ("a:4222", None),
+            ("nats://a:4222,nats://b:4222", None),
+        ] {
+            assert_eq!(secret_in(urls), found, "{urls}");
+        }
+    }
+
+    #[test]
     fn what_is_wanted_differs_from_itself_in_nothing() {
         assert_eq!(differences(&config(), &config()), Vec::<String>::new());
         let roomy = stream::Config { max_bytes: 1 << 30, num_replicas: 3, ..config() };
@@ -385,7 +431,8 @@ mod tests {
 
     #[test]
     fn each_way_to_lose_history_is_named() {
-        let ways: [(&str, fn(&mut stream::Config)); 12] = [
+        type Change = fn(&mut stream::Config);
+        let ways: [(&str, Change); 12] = [
             ("subjects", |c| c.subjects.push("more.>".to_owned())),
             ("num_replicas", |c| c.num_replicas = 0),
             ("storage", |c| c.storage = StorageType::Memory),
