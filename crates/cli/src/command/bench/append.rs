@@ -34,7 +34,8 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<Value> {
     let (home, _kept) = args.target.home()?;
     let ledger = args.target.open(home)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let load = Load { agents: 1_000, policies: 20 };
     runtime.block_on(furnish::furnish(&ledger, load))?;
     let before = ledger.counters();

@@ -31,7 +31,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Value> {
     let target = Target { nats: None, data: None, linger_us: 1_000 };
     let (home, _kept) = target.home()?;
     let ledger = target.open(home.clone())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(furnish::furnish(&ledger, Load { agents: 1_000, policies: 20 }))?;
     runtime.block_on(fill(&ledger, args))?;
     ledger.close();
