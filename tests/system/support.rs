@@ -17,22 +17,23 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The `bailiwick` binary of the same build as this test, made now if it is missing or old.
+/// The `bailiwick` binary of the same build as this test, made now if it is missing. Testing the
+/// whole workspace makes it anew; asking cargo again would build the dependencies with other features.
 pub(crate) fn bailiwick() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let test = std::env::current_exe().expect("where this test is");
         let profile = test.ancestors().nth(2).expect("tests are below the profile's directory");
-        if let Some(cargo) = std::env::var_os("CARGO") {
+        let binary = profile.join("bailiwick");
+        if let (false, Some(cargo)) = (binary.is_file(), std::env::var_os("CARGO")) {
             build(Path::new(&cargo), profile);
         }
-        let binary = profile.join("bailiwick");
         assert!(binary.is_file(), "there is no {}: run `cargo build`", binary.display());
         binary
     })
 }
 
-/// `cargo test` builds no binary that no test of its own package needs.
+/// `cargo test --test system` alone builds no binary of another package.
 fn build(cargo: &Path, profile: &Path) {
     let mut command = Command::new(cargo);
     command.current_dir(root()).args(["build", "--quiet", "--bin", "bailiwick", "--target-dir"]);

@@ -340,8 +340,9 @@ impl Engine {
 
     fn stop(&mut self, decided: Vec<Decided>, why: String) -> Going {
         tracing::error!(why, "the ledger takes no more commands");
+        // Whoever is refused finds the reason in the health as well.
+        *self.shared.trouble() = Some(why.clone());
         refuse(decided.into_iter().map(|one| one.waiting).collect(), &why);
-        *self.shared.trouble() = Some(why);
         Going::Stopped
     }
 
