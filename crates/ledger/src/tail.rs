@@ -155,7 +155,8 @@ impl Follower {
         Self { tail, head, at: after_entry, ready: VecDeque::new() }
     }
 
-    /// The next durable entry, waiting for it if need be; none when the ledger is closed.
+    /// The next durable entry, waiting for it if need be. A follower keeps the tail it reads alive,
+    /// so closing the ledger does not end the wait: whoever follows has to be told to stop.
     ///
     /// Reads from the log block; call this on a thread that may block, or from a task that reads
     /// only what is recent.
