@@ -130,6 +130,9 @@ impl Store {
             Fact::SuspensionLifted(fact) => {
                 revocations::lift(&mut self.revocations, recorded, fact);
             }
+            Fact::RevocationEnforced(fact) => {
+                revocations::enforce(&mut self.revocations, recorded, fact);
+            }
             Fact::FindingRaised(fact) => {
                 let owner = self.registry.owner_of(&fact.agent).map(str::to_owned);
                 self.findings.rows_mut().push(Finding { place, fact: fact.clone(), owner });
@@ -293,6 +296,7 @@ impl<'a> Known<'a> {
             | Fact::OwnerEnabled(_)
             | Fact::AgentRegistered(_)
             | Fact::AgentUpdated(_)
+            | Fact::RevocationEnforced(_)
             | Fact::PolicyPut(_)
             | Fact::PolicyRemoved(_)
             | Fact::PoliciesActivated(_)

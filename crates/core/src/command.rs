@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::event::{
-    Actor, AgentSettings, DenialCode, Effect, Outcome, RequestKey, Role, Scope, Selector, TraceId,
+    Actor, AgentSettings, DenialCode, Effect, Enforcer, Outcome, RequestKey, Role, Scope, Selector,
+    TraceId,
 };
 use crate::id::{
     Action, AgentId, CallId, CredentialId, GrantId, GrantRequestId, GroupId, OwnerId, PolicyId,
@@ -142,6 +143,8 @@ pub enum Command {
         /// Why.
         reason: Option<Text>,
     },
+    /// Record that a feed item is enforced everywhere. By the system only.
+    RecordEnforced(RecordEnforced),
     /// Record grants that have run out. By the system only.
     Expire,
 }
@@ -323,6 +326,17 @@ pub struct Revoke {
     /// Words for people.
     #[serde(default)]
     pub reason: Option<Text>,
+}
+
+/// Fields of [`Command::RecordEnforced`].
+#[derive(Debug, Clone)]
+pub struct RecordEnforced {
+    /// Number of the feed item.
+    pub number: u64,
+    /// Which points there were, and what became of each.
+    pub points: Vec<Enforcer>,
+    /// How long it took altogether.
+    pub took: Span,
 }
 
 /// What came of a command.

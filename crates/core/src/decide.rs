@@ -186,6 +186,7 @@ fn carry_out(draft: &mut Draft<'_>) -> Answer {
         Command::Finish(finish) => call::finish(draft, finish),
         Command::Revoke(revoke) => revoke::revoke(draft, revoke),
         Command::Lift { selector, reason } => revoke::lift(draft, selector, reason),
+        Command::RecordEnforced(record) => revoke::record_enforced(draft, record),
         Command::Expire => grant::expire(draft),
     }
 }
@@ -232,7 +233,13 @@ fn permitted(
 }
 
 const fn is_systems_own(command: &Command) -> bool {
-    matches!(command, Command::CreateLedger(_) | Command::StartWriter { .. } | Command::Expire)
+    matches!(
+        command,
+        Command::CreateLedger(_)
+            | Command::StartWriter { .. }
+            | Command::RecordEnforced(_)
+            | Command::Expire
+    )
 }
 
 const fn operator_may(command: &Command) -> bool {
@@ -298,6 +305,7 @@ fn agent_may(state: &State, credential: &Credential, command: &Command) -> bool 
         | Command::DenyGrant { .. }
         | Command::Revoke(_)
         | Command::Lift { .. }
+        | Command::RecordEnforced(_)
         | Command::Expire => false,
     }
 }

@@ -31,7 +31,9 @@ pub use grants::{
 pub use ledger::{Continues, KeyRotated, LedgerCreated, WriterStarted};
 pub use policies::{PoliciesActivated, PolicyPut, PolicyRemoved};
 pub use registry::{KINDS, name_of};
-pub use revocations::{RevocationIssued, Selector, SuspensionLifted};
+pub use revocations::{
+    ENFORCERS_NAMED_MAX, Enforcer, RevocationEnforced, RevocationIssued, Selector, SuspensionLifted,
+};
 pub use subjects::{
     AgentReinstated, AgentRetired, AgentSettings, AgentSuspended, AgentWritten, Allow,
     OwnerDisabled, OwnerEnabled, OwnerWritten,
@@ -276,6 +278,7 @@ facts! {
     112 "call.finished" CallFinished(CallFinished);
     120 "revocation.issued" RevocationIssued(RevocationIssued);
     121 "suspension.lifted" SuspensionLifted(SuspensionLifted);
+    122 "revocation.enforced" RevocationEnforced(RevocationEnforced);
     130 "finding.raised" FindingRaised(FindingRaised);
 }
 

@@ -103,6 +103,13 @@ impl Feed {
         Ok(self.kept.range(skipped.min(self.kept.len())..))
     }
 
+    /// The item of the event at `index`, if that event narrowed something and is still kept.
+    #[must_use]
+    pub fn of_event(&self, index: u64) -> Option<&Item> {
+        let at = self.kept.binary_search_by_key(&index, |item| item.index).ok()?;
+        self.kept.get(at)
+    }
+
     pub(crate) fn take(&mut self, place: Place, event: &Event) {
         let Some(narrowing) = narrowing(&event.fact) else { return };
         self.last += 1;
@@ -180,6 +187,7 @@ fn narrowing(fact: &Fact) -> Option<Narrowing> {
         | Fact::CallDenied(_)
         | Fact::CallFinished(_)
         | Fact::SuspensionLifted(_)
+        | Fact::RevocationEnforced(_)
         | Fact::FindingRaised(_) => None,
     }
 }

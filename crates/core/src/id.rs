@@ -179,6 +179,8 @@ text! {
     GroupId = "group id", NAME_BYTES_MAX, name_character;
     /// A session of an enforcement point.
     SessionId = "session id", NAME_BYTES_MAX, name_character;
+    /// An enforcement point: one process's life, so a restarted one has another.
+    PointId = "enforcement point id", NAME_BYTES_MAX, name_character;
     /// A caller's own id for a command, its key for retries.
     RequestId = "request id", NAME_BYTES_MAX, name_character;
     /// What is done: `crm/read_case` (server/tool) or `s3:GetObject`.

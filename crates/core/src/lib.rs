@@ -2,7 +2,8 @@
 //!
 //! A [`command::Submission`] and the [`state::State`] go into [`decide::decide`], events come out;
 //! [`state::State::apply`] folds events into the state; [`record`] puts them on a chain that anyone
-//! can verify. [`policy`] asks Cedar, [`detect`] looks for drift, [`feed`] says what was taken back.
+//! can verify. [`policy`] asks Cedar, [`detect`] looks for drift, [`feed`] says what was taken back and
+//! [`enforce`] who has taken notice.
 //!
 //! Everything here is pure and total: knows nothing of IO, clocks, chance, threads or async. Time
 //! is an argument, ids are the indexes of events, and a replay gives the same state to the byte.
@@ -32,5 +33,6 @@ pub mod detect;
 pub mod policy;
 pub mod state;
 
+pub mod enforce;
 pub mod feed;
 pub mod json;

@@ -125,6 +125,8 @@ impl State {
             Fact::RevocationIssued(fact) => self.marks.revoke(place.index, fact),
             Fact::SuspensionLifted(fact) => self.marks.lift(&fact.selector),
             Fact::FindingRaised(fact) => self.probing.raised(fact),
+            // Told by the enforcement points; nothing is decided by it.
+            Fact::RevocationEnforced(_) => {}
         }
     }
 

@@ -127,7 +127,7 @@ fn fact(row: &mut Sheet<EventColumn>, index: u64, fact: &Fact) {
         PolicyPut PolicyRemoved PoliciesActivated CredentialIssued CredentialRevoked TaskOpened
         TaskClosed GrantRequested GrantIssued GrantDenied GrantReturned GrantExpired
         GrantExhausted CallAuthorized CallDenied CallFinished RevocationIssued SuspensionLifted
-        FindingRaised
+        RevocationEnforced FindingRaised
     }
 }
 

@@ -2,7 +2,8 @@
 //! `findings`: one row a finding.
 
 use bailiwick_core::event::{
-    Detector, FindingRaised, Place, Recorded, RevocationIssued, Selector, SuspensionLifted, Verdict,
+    Detector, FindingRaised, Place, Recorded, RevocationEnforced, RevocationIssued, Selector,
+    SuspensionLifted, Verdict,
 };
 use bailiwick_core::id::{FindingId, RevocationId};
 use bailiwick_core::time::Time;
@@ -19,6 +20,8 @@ columns! {
         Status "status" Name always; ReasonCode "reason_code" Name always; Reason "reason" Name;
         ActorId "actor_id" Name; ActorKind "actor_kind" Name always; CauseSeq "cause_seq" Int;
         LiftedAt "lifted_at" Time; LiftedSeq "lifted_seq" Int; LiftedBy "lifted_by" Name;
+        EnforcedAt "enforced_at" Time; EnforcedMs "enforced_ms" Int;
+        PointsAcknowledged "points_acknowledged" Int; PointsExpired "points_expired" Int;
     }
 }
 
@@ -31,6 +34,7 @@ pub(crate) struct Revocation {
     actor_kind: String,
     cause: Option<u64>,
     lifted: Option<Lifted>,
+    enforced: Option<(Time, RevocationEnforced)>,
 }
 
 #[derive(Debug, Clone)]
@@ -49,6 +53,7 @@ impl Revocation {
             actor_kind: actor_kind(&about.actor),
             cause: about.cause,
             lifted: None,
+            enforced: None,
         }
     }
 
@@ -74,6 +79,20 @@ pub(crate) fn lift(
     for row in revocations.rows_mut().iter_mut().filter(|row| row.is_held(&fact.selector)) {
         row.lifted = Some(Lifted { place: recorded.place, actor_id: actor.clone() });
     }
+}
+
+/// What was taken back is enforced everywhere.
+pub(crate) fn enforce(
+    revocations: &mut Whole<Revocation>,
+    recorded: &Recorded,
+    fact: &RevocationEnforced,
+) {
+    let Some(cause) = recorded.event.about.cause else { return };
+    // Rows are in the order of their events; other items of the feed have none.
+    let Ok(at) = revocations.rows().binary_search_by_key(&cause, |row| row.place.index) else {
+        return;
+    };
+    revocations.rows_mut()[at].enforced = Some((recorded.place.time, fact.clone()));
 }
 
 impl Row for Revocation {
@@ -105,6 +124,12 @@ impl Row for Revocation {
         row.set_some(C::LiftedSeq, self.lifted.as_ref().map(|lifted| lifted.place.index));
         let lifted_by = self.lifted.as_ref().and_then(|lifted| lifted.actor_id.as_deref());
         row.set_some(C::LiftedBy, lifted_by);
+        if let Some((time, enforced)) = &self.enforced {
+            row.set(C::EnforcedAt, *time);
+            row.set(C::EnforcedMs, u64::from(enforced.milliseconds));
+            row.set(C::PointsAcknowledged, u64::from(enforced.acknowledged));
+            row.set(C::PointsExpired, u64::from(enforced.expired));
+        }
     }
 }
 

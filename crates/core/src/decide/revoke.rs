@@ -1,8 +1,11 @@
 //! Taking back, and letting go of the suspension that it left.
 
 use super::{Draft, refuse};
-use crate::command::{Answer, RefusalCode, Revoke};
-use crate::event::{Fact, RevocationIssued, Selector, SuspensionLifted};
+use crate::command::{Answer, Done, RecordEnforced, RefusalCode, Revoke};
+use crate::event::{
+    ENFORCERS_NAMED_MAX, Enforcer, Fact, RevocationEnforced, RevocationIssued, Selector,
+    SuspensionLifted,
+};
 use crate::id::Text;
 use crate::state::State;
 
@@ -33,7 +36,43 @@ pub(super) fn lift(draft: &mut Draft<'_>, selector: &Selector, reason: &Option<T
     let fact = Fact::SuspensionLifted(fact);
     let kind = fact.kind();
     let index = draft.record_because(cause, fact);
-    Answer::Done(crate::command::Done { kind, index, grant: None, repeats: None })
+    Answer::Done(Done { kind, index, grant: None, repeats: None })
+}
+
+pub(super) fn record_enforced(draft: &mut Draft<'_>, record: &RecordEnforced) -> Answer {
+    let before = record.number.saturating_sub(1);
+    let item = draft.state.feed().after(before).ok().and_then(|mut items| items.next());
+    let Some(cause) = draft.state.marks().is_suspended(selector) else {
+        return refuse(RefusalCode::NotFound, format!("{selector} is not suspended"));
+    };
+    let fact = SuspensionLifted { selector: selector.clone(), reason: reason.clone() };
+    let fact = Fact::SuspensionLifted(fact);
+    let kind = fact.kind();
+    let index = draft.record_because(cause, fact);
+    Answer::Done(Done { kind, index, grant: None, repeats: None })
+}
+
+pub(super) fn record_enforced(draft: &mut Draft<'_>, record: &RecordEnforced) -> Answer {
+    let before = record.number.saturating_sub(1);
+    let item = draft.state.feed().after(before).ok().and_then(|mut items| items.next());
+    let Some(cause) = item.filter(|item| item.number == record.number).map(|item| item.index)
+    else {
+        let message = format!("the feed keeps no item {}", record.number);
+        return refuse(RefusalCode::NotFound, message);
+    };
+    let (acknowledged, expired): (Vec<_>, Vec<_>) =
+        record.points.iter().cloned().partition(|point| point.acknowledged);
+    let count = |points: &[Enforcer]| u32::try_from(points.len()).unwrap_or(u32::MAX);
+    let fact = Fact::RevocationEnforced(RevocationEnforced {
+        number: record.number,
+        acknowledged: count(&acknowledged),
+        expired: count(&expired),
+        points: expired.into_iter().chain(acknowledged).take(ENFORCERS_NAMED_MAX).collect(),
+        milliseconds: u32::try_from(record.took.0).unwrap_or(u32::MAX),
+    });
+    let kind = fact.kind();
+    let index = draft.record_because(cause, fact);
+    Answer::Done(Done { kind, index, grant: None, repeats: None })
 }
 
 fn exists(state: &State, selector: &Selector) -> bool {

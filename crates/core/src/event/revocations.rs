@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::id::{AgentId, GrantId, OwnerId, Resource, TaskId, Text, ToolId};
+use crate::id::{AgentId, GrantId, OwnerId, PointId, Resource, TaskId, Text, ToolId};
 
 /// What a revocation covers. One event, however many grants it ends.
 #[derive(
@@ -118,4 +118,52 @@ pub struct SuspensionLifted {
     pub selector: Selector,
     /// Why.
     pub reason: Option<Text>,
+}
+
+/// How many enforcement points a [`RevocationEnforced`] names.
+pub const ENFORCERS_NAMED_MAX: usize = 128;
+
+/// One enforcement point's part in it.
+#[derive(
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
+    schemars::JsonSchema,
+)]
+pub struct Enforcer {
+    /// Which.
+    pub point: PointId,
+    /// Whether it said so; if not, its lease ran out.
+    pub acknowledged: bool,
+    /// From the command to its word, or to the end of its lease.
+    pub milliseconds: u32,
+}
+
+/// No enforcement point acts any more on what a feed item took back: each has said so, or its lease
+/// ran out. The cause is the event behind the item.
+#[derive(
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
+    schemars::JsonSchema,
+)]
+pub struct RevocationEnforced {
+    /// Number of the feed item.
+    pub number: u64,
+    /// How many points acknowledged it.
+    pub acknowledged: u32,
+    /// How many did not, and had a lease that ran out.
+    pub expired: u32,
+    /// Which they are, those that ran out first, at most [`ENFORCERS_NAMED_MAX`].
+    pub points: Vec<Enforcer>,
+    /// From the command to the last word or the last lease's end.
+    pub milliseconds: u32,
 }

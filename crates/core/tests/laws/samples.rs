@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use bailiwick_core::event::{
     About, Actor, AgentReinstated, AgentRetired, AgentSettings, AgentSuspended, AgentWritten,
     Allow, Call, CallAuthorized, CallDenied, CallFinished, Continues, CredentialIssued,
-    CredentialRevoked, DenialCode, Detector, Effect, Event, Fact, FindingRaised, GrantDenied,
-    GrantEnded, GrantIssued, GrantRequested, GrantReturned, Issuance, KeyRotated, LedgerCreated,
-    Outcome, OwnerDisabled, OwnerEnabled, OwnerWritten, PoliciesActivated, PolicyPut,
-    PolicyRemoved, RequestKey, RevocationIssued, Role, Selector, SuspensionLifted, TaskClosed,
-    TaskOpened, TraceId, Verdict, WriterStarted,
+    CredentialRevoked, DenialCode, Detector, Effect, Enforcer, Event, Fact, FindingRaised,
+    GrantDenied, GrantEnded, GrantIssued, GrantRequested, GrantReturned, Issuance, KeyRotated,
+    LedgerCreated, Outcome, OwnerDisabled, OwnerEnabled, OwnerWritten, PoliciesActivated,
+    PolicyPut, PolicyRemoved, RequestKey, RevocationEnforced, RevocationIssued, Role, Selector,
+    SuspensionLifted, TaskClosed, TaskOpened, TraceId, Verdict, WriterStarted,
 };
 use bailiwick_core::id::{CallId, GrantId, GrantRequestId, TaskId, Text};
 use bailiwick_core::record::hash::{Digest, LedgerId, Link, PublicKey, Root};
@@ -220,6 +220,16 @@ fn others() -> Vec<Fact> {
     });
     let mut facts = revoked.to_vec();
     facts.push(Fact::SuspensionLifted(SuspensionLifted { selector: Selector::All, reason: why() }));
+    facts.push(Fact::RevocationEnforced(RevocationEnforced {
+        number: 7,
+        acknowledged: 1,
+        expired: 1,
+        points: vec![
+            Enforcer { point: id("gateway-b"), acknowledged: false, milliseconds: 1_050 },
+            Enforcer { point: id("gateway-a"), acknowledged: true, milliseconds: 4 },
+        ],
+        milliseconds: 1_050,
+    }));
     facts.push(Fact::FindingRaised(FindingRaised {
         detector: Detector::Probing,
         verdict: Verdict::Revoke,

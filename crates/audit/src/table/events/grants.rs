@@ -1,8 +1,8 @@
 //! Cells of grants, from request to end, and of revocations.
 
 use bailiwick_core::event::{
-    GrantDenied, GrantEnded, GrantIssued, GrantRequested, GrantReturned, RevocationIssued,
-    Selector, SuspensionLifted,
+    GrantDenied, GrantEnded, GrantIssued, GrantRequested, GrantReturned, RevocationEnforced,
+    RevocationIssued, Selector, SuspensionLifted,
 };
 use bailiwick_core::id::{GrantId, RevocationId};
 
@@ -77,6 +77,11 @@ impl Cells for SuspensionLifted {
         selector(row, &self.selector);
         row.set_some(C::Justification, self.reason.as_ref());
     }
+}
+
+/// Who acknowledged and whose lease ran out is in `detail`.
+impl Cells for RevocationEnforced {
+    fn write(&self, _: u64, _: &mut Sheet<C>) {}
 }
 
 /// What a selector names goes into the column where calls and grants have it.
