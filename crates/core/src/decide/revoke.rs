@@ -42,19 +42,6 @@ pub(super) fn lift(draft: &mut Draft<'_>, selector: &Selector, reason: &Option<T
 pub(super) fn record_enforced(draft: &mut Draft<'_>, record: &RecordEnforced) -> Answer {
     let before = record.number.saturating_sub(1);
     let item = draft.state.feed().after(before).ok().and_then(|mut items| items.next());
-    let Some(cause) = draft.state.marks().is_suspended(selector) else {
-        return refuse(RefusalCode::NotFound, format!("{selector} is not suspended"));
-    };
-    let fact = SuspensionLifted { selector: selector.clone(), reason: reason.clone() };
-    let fact = Fact::SuspensionLifted(fact);
-    let kind = fact.kind();
-    let index = draft.record_because(cause, fact);
-    Answer::Done(Done { kind, index, grant: None, repeats: None })
-}
-
-pub(super) fn record_enforced(draft: &mut Draft<'_>, record: &RecordEnforced) -> Answer {
-    let before = record.number.saturating_sub(1);
-    let item = draft.state.feed().after(before).ok().and_then(|mut items| items.next());
     let Some(cause) = item.filter(|item| item.number == record.number).map(|item| item.index)
     else {
         let message = format!("the feed keeps no item {}", record.number);
