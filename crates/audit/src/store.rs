@@ -158,6 +158,8 @@ impl Store {
             | Fact::LedgerCreated(_)
             | Fact::WriterStarted(_)
             | Fact::KeyRotated(_)
+            | Fact::EntityPut(_)
+            | Fact::EntityRemoved(_)
             | Fact::CredentialIssued(_)
             | Fact::CredentialRevoked(_) => {}
         }
@@ -296,6 +298,8 @@ impl<'a> Known<'a> {
             | Fact::OwnerEnabled(_)
             | Fact::AgentRegistered(_)
             | Fact::AgentUpdated(_)
+            | Fact::EntityPut(_)
+            | Fact::EntityRemoved(_)
             | Fact::RevocationEnforced(_)
             | Fact::PolicyPut(_)
             | Fact::PolicyRemoved(_)

@@ -174,6 +174,7 @@ fn ask(resource: &str) -> Authorize {
         arguments: Some(Digest([3; 32])),
         disclosed: BTreeMap::new(),
         justification: Some(Text::new("the customer asked").unwrap()),
+        told: None,
         finishes: true,
         verdicts: None,
     }

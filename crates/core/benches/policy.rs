@@ -77,6 +77,8 @@ fn both(set: &PolicySet) -> impl FnMut() -> (Verdict, Verdict) {
             agent: Some(&agent),
             owner: &owner,
             tool: Some(&tool),
+            of_resource: None,
+            of_action: None,
             effect: "read",
             time: Time(1_795_441_020_000_000_000),
         };

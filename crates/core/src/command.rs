@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::event::{
-    Actor, AgentSettings, DenialCode, Effect, Enforcer, Outcome, RequestKey, Role, Scope, Selector,
-    TraceId,
+    Actor, AgentSettings, DenialCode, Effect, Enforcer, Entity, Outcome, RequestKey, Role, Scope,
+    Selector, TraceId,
 };
 use crate::id::{
     Action, AgentId, CallId, CredentialId, GrantId, GrantRequestId, GroupId, OwnerId, PolicyId,
     Resource, SessionId, TaskId, Text, ToolId,
 };
 
+use crate::properties::Properties;
 use crate::record::hash::{Digest, LedgerId, Link, PublicKey};
 use crate::state::Verdicts;
 use crate::time::{Span, Time};
@@ -79,6 +80,18 @@ pub enum Command {
         agent: AgentId,
         /// Why.
         reason: Option<Text>,
+    },
+    /// Write what is known of an owner, an agent or a resource.
+    PutEntity {
+        /// Of what.
+        entity: Entity,
+        /// All of it.
+        properties: Properties,
+    },
+    /// Forget what is known of one.
+    RemoveEntity {
+        /// Of what.
+        entity: Entity,
     },
     /// Record a new API key.
     IssueCredential(IssueCredential),
@@ -283,10 +296,35 @@ pub struct Authorize {
     pub disclosed: BTreeMap<Text, Text>,
     /// Why, in the caller's words.
     pub justification: Option<Text>,
+    /// What the enforcement point says of subject, action and resource, where it may.
+    pub told: Option<Box<Told>>,
     /// Whether the enforcement point will report an outcome.
     pub finishes: bool,
     /// What policy says, evaluated before the loop on the view of a known version.
     pub verdicts: Option<Verdicts>,
+}
+
+/// What an enforcement point itself knows of a call's parties. It wins over what is stored, name by
+/// name; an agent cannot say such things of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Of the subject.
+    pub subject: Properties,
+    /// Of the action.
+    pub action: Properties,
+    /// Of the resource.
+    pub resource: Properties,
+}
+
+impl Told {
+    /// Each with the name under which it is recorded, such as `subject.role`.
+    pub fn named(&self) -> impl Iterator<Item = (String, &BTreeSet<Text>)> {
+        let parts =
+            [("subject", &self.subject), ("action", &self.action), ("resource", &self.resource)];
+        parts.into_iter().flat_map(|(part, properties)| {
+            properties.iter().map(move |(name, values)| (format!("{part}.{name}"), values))
+        })
+    }
 }
 
 /// Fields of [`Command::Finish`].

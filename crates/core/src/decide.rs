@@ -9,13 +9,17 @@ use crate::state::{Credential, State};
 use crate::time::{Span, Time};
 
 mod call;
+mod disclosed;
+mod entity;
 mod grant;
 mod policy;
 mod registry;
 mod revoke;
 mod task;
 
-pub use call::{DISCLOSED_BYTES_MAX, DISCLOSED_MAX, JIT_TTL, JIT_USES, POLICIES_NAMED_MAX};
+pub use call::{JIT_TTL, JIT_USES, POLICIES_NAMED_MAX, would_allow};
+pub use disclosed::{DISCLOSED_BYTES_MAX, DISCLOSED_MAX};
+pub use entity::ENTITIES_MAX;
 pub use grant::{REQUESTS_EACH_MAX, TTL_MAX, USES_MAX};
 pub use task::{TARGETS_MAX, TASKS_EACH_MAX};
 
@@ -169,6 +173,8 @@ fn carry_out(draft: &mut Draft<'_>) -> Answer {
             registry::reinstate_agent(draft, agent, reason)
         }
         Command::RetireAgent { agent, reason } => registry::retire_agent(draft, agent, reason),
+        Command::PutEntity { entity, properties } => entity::put(draft, entity, properties),
+        Command::RemoveEntity { entity } => entity::remove(draft, entity),
         Command::IssueCredential(issue) => registry::issue_credential(draft, issue),
         Command::RevokeCredential { credential, reason } => {
             registry::revoke_credential(draft, credential, reason)
@@ -296,6 +302,8 @@ fn agent_may(state: &State, credential: &Credential, command: &Command) -> bool 
         | Command::SuspendAgent { .. }
         | Command::ReinstateAgent { .. }
         | Command::RetireAgent { .. }
+        | Command::PutEntity { .. }
+        | Command::RemoveEntity { .. }
         | Command::IssueCredential(_)
         | Command::RevokeCredential { .. }
         | Command::PutPolicy { .. }

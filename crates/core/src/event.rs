@@ -13,6 +13,7 @@ use bincode::error::EncodeError;
 
 mod calls;
 mod credentials;
+mod entities;
 mod findings;
 mod grants;
 mod ledger;
@@ -24,6 +25,7 @@ mod tasks;
 
 pub use calls::{Call, CallAuthorized, CallDenied, CallFinished, DenialCode, Effect, Outcome};
 pub use credentials::{CredentialIssued, CredentialRevoked, Role};
+pub use entities::{Entity, EntityPut, EntityRemoved};
 pub use findings::{Detector, FindingRaised, Verdict};
 pub use grants::{
     GrantDenied, GrantEnded, GrantIssued, GrantRequested, GrantReturned, Issuance, Scope,
@@ -260,6 +262,8 @@ facts! {
     32 "agent.suspended" AgentSuspended(AgentSuspended);
     33 "agent.reinstated" AgentReinstated(AgentReinstated);
     34 "agent.retired" AgentRetired(AgentRetired);
+    40 "entity.put" EntityPut(EntityPut);
+    41 "entity.removed" EntityRemoved(EntityRemoved);
     50 "policy.put" PolicyPut(PolicyPut);
     51 "policy.removed" PolicyRemoved(PolicyRemoved);
     53 "policies.activated" PoliciesActivated(PoliciesActivated);

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::event::{Actor, Event, Fact, Place, Selector};
+use crate::event::{Actor, Entity, EntityPut, EntityRemoved, Event, Fact, Place, Selector};
 use crate::id::Text;
 use crate::record::hash::Link;
 use crate::time::Time;
@@ -166,6 +166,12 @@ fn narrowing(fact: &Fact) -> Option<Narrowing> {
         Fact::OwnerUpdated(fact) => recheck(Selector::Owner(fact.owner.clone())),
         Fact::AgentUpdated(fact) => recheck(Selector::Agent(fact.agent.clone())),
         Fact::PoliciesActivated(_) => recheck(Selector::All),
+        Fact::EntityPut(EntityPut { entity, .. })
+        | Fact::EntityRemoved(EntityRemoved { entity }) => recheck(match entity {
+            Entity::Owner(id) => Selector::Owner(id.clone()),
+            Entity::Agent(id) => Selector::Agent(id.clone()),
+            Entity::Resource(id) => Selector::Resource(id.clone()),
+        }),
         Fact::LedgerCreated(_)
         | Fact::WriterStarted(_)
         | Fact::KeyRotated(_)

@@ -22,6 +22,7 @@
 //! ```
 
 pub mod id;
+pub mod properties;
 pub mod time;
 
 pub mod event;

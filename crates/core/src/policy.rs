@@ -26,7 +26,7 @@
 //! let agent = Principal::agent(&AgentId::new("helper")?, &alice, "support", &BTreeSet::new());
 //! let context = Context {
 //!     task: None, session: None, justification: None, agent: Some(&agent), owner: &owner,
-//!     tool: None, effect: "read", time: Time(0),
+//!     of_resource: None, of_action: None, tool: None, effect: "read", time: Time(0),
 //! };
 //! let verdict = policies.evaluate(&Question {
 //!     principal: &agent,
@@ -50,6 +50,7 @@ mod slice;
 mod tests;
 
 use crate::id::{Action, PolicyId, Resource, SessionId, TaskId, Text, ToolId};
+use crate::properties::Properties;
 use crate::time::{Span, Time};
 
 pub use annotation::{ApprovalRule, ApprovalRuleError, Restrictions};
@@ -106,6 +107,10 @@ pub struct Context<'a> {
     pub agent: Option<&'a Principal>,
     /// The owner on whose behalf it acts.
     pub owner: &'a Principal,
+    /// What is known of the resource.
+    pub of_resource: Option<&'a Properties>,
+    /// What the enforcement point says of the action.
+    pub of_action: Option<&'a Properties>,
     /// The tool that is called.
     pub tool: Option<&'a ToolId>,
     /// The effect class of the tool, such as `read` or `write`.

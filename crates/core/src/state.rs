@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::detect;
-use crate::event::{DenialCode, Event, Fact, LedgerCreated, Place};
+use crate::event::{DenialCode, Entity, Event, Fact, LedgerCreated, Place};
 use crate::feed::Feed;
 use crate::id::{AgentId, CredentialId, GrantId, GrantRequestId, OwnerId, PolicyId, TaskId};
+use crate::properties::Properties;
 use crate::record::hash::{Digest, Link};
 use crate::time::Time;
 
@@ -38,6 +39,7 @@ pub struct State {
     epoch: u64,
     owners: BTreeMap<OwnerId, Owner>,
     agents: BTreeMap<AgentId, Agent>,
+    entities: BTreeMap<Entity, Properties>,
     credentials: BTreeMap<CredentialId, Credential>,
     tasks: BTreeMap<TaskId, Task>,
     /// The same tasks by agent, to count them.
@@ -93,6 +95,8 @@ impl State {
             | Fact::AgentSuspended(_)
             | Fact::AgentReinstated(_)
             | Fact::AgentRetired(_)
+            | Fact::EntityPut(_)
+            | Fact::EntityRemoved(_)
             | Fact::CredentialIssued(_)
             | Fact::CredentialRevoked(_)
             | Fact::TaskOpened(_)
@@ -183,6 +187,12 @@ impl State {
     #[must_use]
     pub const fn agents(&self) -> &BTreeMap<AgentId, Agent> {
         &self.agents
+    }
+
+    /// What is known of owners, agents and resources.
+    #[must_use]
+    pub const fn entities(&self) -> &BTreeMap<Entity, Properties> {
+        &self.entities
     }
 
     /// All credentials by their public name, revoked ones included.
@@ -307,6 +317,7 @@ impl State {
             &state.active,
             &state.owners,
             &state.agents,
+            &state.entities,
             &state.credentials,
         );
         Ok(state)

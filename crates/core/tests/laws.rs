@@ -14,6 +14,7 @@ mod laws {
     mod bounded;
     mod denials;
     mod detector;
+    mod properties;
     mod refusals;
     mod retries;
     mod roles;

@@ -92,6 +92,7 @@ fn call(action: &str, resource: &str) -> Command {
         arguments: None,
         disclosed: BTreeMap::new(),
         justification: None,
+        told: None,
         finishes: true,
         verdicts: None,
     }))

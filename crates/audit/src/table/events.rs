@@ -123,7 +123,7 @@ fn fact(row: &mut Sheet<EventColumn>, index: u64, fact: &Fact) {
     }
     cells! {
         LedgerCreated WriterStarted KeyRotated OwnerRegistered OwnerUpdated OwnerDisabled
-        OwnerEnabled AgentRegistered AgentUpdated AgentSuspended AgentReinstated AgentRetired
+        OwnerEnabled EntityPut EntityRemoved AgentRegistered AgentUpdated AgentSuspended AgentReinstated AgentRetired
         PolicyPut PolicyRemoved PoliciesActivated CredentialIssued CredentialRevoked TaskOpened
         TaskClosed GrantRequested GrantIssued GrantDenied GrantReturned GrantExpired
         GrantExhausted CallAuthorized CallDenied CallFinished RevocationIssued SuspensionLifted

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ALLOW_REPEATED, Draft, USES_MAX, grant_id, refuse};
+use super::{ALLOW_REPEATED, Draft, USES_MAX, disclosed, grant_id, refuse};
 use crate::command::{
     Allowed, Answer, Authorize, Command, Decision, Denied, Done, Finish, RefusalCode, Subject,
     Submission,
@@ -24,10 +24,6 @@ pub const JIT_TTL: Span = Span::minutes(5);
 /// How often a grant issued at a call may be used when no policy says so.
 pub const JIT_USES: u32 = 1;
 
-/// The most disclosed arguments of one call.
-pub const DISCLOSED_MAX: usize = 64;
-/// The most bytes of their names and values together.
-pub const DISCLOSED_BYTES_MAX: usize = 16_384;
 /// How many determining policies an event names, the first by id. The hash of the set is always
 /// there, and asking it again gives them all.
 pub const POLICIES_NAMED_MAX: usize = 64;
@@ -66,25 +62,17 @@ struct Party<'a> {
 }
 
 pub(super) fn authorize(draft: &mut Draft<'_>, ask: &Authorize) -> Answer {
-    let checked = fit_to_record(ask)
-        .and_then(|()| check_id(draft, ask))
-        .and_then(|()| check(draft.state, ask, draft.now));
-    let call = call_of(draft.state, ask);
+    let (disclosed, fit) = match disclosed::of(draft, ask) {
+        Ok(fields) => (fields, Ok(())),
+        Err(code) => (BTreeMap::new(), Err(Denial::from(code))),
+    };
+    let checked =
+        fit.and_then(|()| check_id(draft, ask)).and_then(|()| check(draft.state, ask, draft.now));
+    let call = call_of(draft.state, ask, disclosed);
     match checked {
         Ok(permit) => allow(draft, ask, call, permit),
         Err(denial) => deny(draft, call, denial),
     }
-}
-
-/// Whether the disclosed arguments are few and short enough to be recorded.
-fn fit_to_record(ask: &Authorize) -> Result<(), Denial> {
-    if is_recordable(ask) { Ok(()) } else { Err(DenialCode::InvalidArguments.into()) }
-}
-
-fn is_recordable(ask: &Authorize) -> bool {
-    let bytes = |(name, value): (&Text, &Text)| name.as_str().len() + value.as_str().len();
-    ask.disclosed.len() <= DISCLOSED_MAX
-        && ask.disclosed.iter().map(bytes).sum::<usize>() <= DISCLOSED_BYTES_MAX
 }
 
 /// Whether the caller's id is free for this call. It is when it was not used, or for the same call
@@ -109,6 +97,16 @@ fn check(state: &State, ask: &Authorize, now: Time) -> Result<Permit, Denial> {
             just_in_time(&policy, missing).map(|source| Permit { source, policies: policy.ids })
         }
     }
+}
+
+/// Whether a call would be allowed if it were asked for at `now`, as far as its own id and what it
+/// discloses do not stand in the way. Nothing is recorded and no use is taken: this is for looking
+/// around, never for letting a call through.
+///
+/// # Errors
+/// The denial code that it would get.
+pub fn would_allow(state: &State, ask: &Authorize, now: Time) -> Result<(), DenialCode> {
+    check(state, ask, now).map(|_| ()).map_err(|denial| denial.code)
 }
 
 /// Checks 1 to 6: everything but the grant.
@@ -441,7 +439,7 @@ fn tear_down(draft: &mut Draft<'_>, denied: &CallDenied) -> Option<u64> {
 }
 
 /// The call as its event records it.
-fn call_of(state: &State, ask: &Authorize) -> Call {
+fn call_of(state: &State, ask: &Authorize, disclosed: BTreeMap<Text, Text>) -> Call {
     let (agent, owner) = match &ask.subject {
         Subject::Agent(id) => (Some(id.clone()), state.agents().get(id).map(|a| a.owner.clone())),
         Subject::Person(owner) => (None, Some(owner.clone())),
@@ -457,7 +455,7 @@ fn call_of(state: &State, ask: &Authorize) -> Call {
         resource: ask.resource.clone(),
         effect: ask.effect,
         arguments: ask.arguments,
-        disclosed: if is_recordable(ask) { ask.disclosed.clone() } else { BTreeMap::new() },
+        disclosed,
         justification: ask.justification.clone(),
     }
 }

@@ -280,6 +280,7 @@ fn as_call(terms: &RequestGrant, resource: &Resource) -> Authorize {
         arguments: None,
         disclosed: BTreeMap::new(),
         justification: terms.justification.clone(),
+        told: None,
         finishes: false,
         verdicts: None,
     }

@@ -1,9 +1,12 @@
-//! The only file that knows Cedar's insides: syntax trees and the evaluator of `cedar-policy-core`,
+//! The only room that knows Cedar's insides: syntax trees and the evaluator of `cedar-policy-core`,
 //! which is pinned exactly. Tests hold every answer against Cedar's public `Authorizer`.
 //!
 //! What makes it fast: a policy's scope is decided by [`super::slice`]; its condition is kept as a
 //! tree without source locations, whose cloning dominates otherwise; and of context and entities
 //! only those parts are built that the conditions at hand read.
+
+mod reads;
+mod situation;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
@@ -16,13 +19,15 @@ use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
 use cedar_policy_core::evaluator::Evaluator;
 use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::parser::Loc;
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::SmolStr;
 
 use super::annotation::Annotation;
 use super::slice::{Head, Kind};
-use super::{DEPTH_MAX, Fault, Question, resource};
+use super::{DEPTH_MAX, Fault, Question};
 use crate::id::{AgentId, GroupId, OwnerId};
-use crate::time::Time;
+use crate::properties::Properties;
+use reads::Reads;
+use situation::{context, entities};
 
 /// What policies may know of an owner or an agent, as a Cedar entity. Built when the registry
 /// changes, not for every call.
@@ -76,8 +81,17 @@ impl Principal {
         };
         let uid_of = uid(uid_of, id);
         let parents = groups.iter().map(|group| uid(&TYPES.group, group.as_str()));
-        let entity = entity(uid_of.clone(), attributes, parents);
+        let entity = entity(uid_of.clone(), attributes, parents, []);
         Self { kind, heads, uid: Arc::new(uid_of), entity: Arc::new(entity), owner }
+    }
+
+    /// The same, with properties that win over those it had, name by name.
+    #[must_use]
+    pub fn with(&self, properties: &Properties) -> Self {
+        let (uid, attributes, indirect, parents, had) = self.entity.as_ref().clone().into_inner();
+        let tags = had.into_iter().chain(tags(properties)).collect::<BTreeMap<_, _>>();
+        let entity = Entity::new_with_attr_partial_value(uid, attributes, indirect, parents, tags);
+        Self { entity: Arc::new(entity), ..self.clone() }
     }
 
     pub(super) fn kind(&self) -> Kind {
@@ -110,6 +124,7 @@ struct Types {
     group: EntityType,
     action: EntityType,
     resource: EntityType,
+    properties: EntityType,
 }
 
 static TYPES: LazyLock<Types> = LazyLock::new(|| {
@@ -123,6 +138,7 @@ static TYPES: LazyLock<Types> = LazyLock::new(|| {
         group: named("Group"),
         action: named("Action"),
         resource: named("Resource"),
+        properties: named("Properties"),
     }
 });
 
@@ -134,9 +150,24 @@ fn entity(
     uid: EntityUID,
     attributes: impl IntoIterator<Item = (SmolStr, Value)>,
     parents: impl Iterator<Item = EntityUID>,
+    tags: impl IntoIterator<Item = (SmolStr, PartialValue)>,
 ) -> Entity {
     let attributes = attributes.into_iter().map(|(name, value)| (name, PartialValue::Value(value)));
-    Entity::new_with_attr_partial_value(uid, attributes, Default::default(), parents.collect(), [])
+    Entity::new_with_attr_partial_value(
+        uid,
+        attributes,
+        Default::default(),
+        parents.collect(),
+        tags,
+    )
+}
+
+/// Properties as Cedar tags: each a set of texts.
+fn tags(properties: &Properties) -> impl Iterator<Item = (SmolStr, PartialValue)> {
+    properties.iter().map(|(name, values)| {
+        let values = values.iter().map(|value| Value::from(value.as_str()));
+        (SmolStr::new(name.as_str()), PartialValue::Value(Value::set(values, None)))
+    })
 }
 
 /// The annotations of a policy as they stand in its text.
@@ -219,59 +250,6 @@ fn parts(expr: &Expr) -> Vec<&Expr> {
             items.iter().collect()
         }
         ExprKind::Record(fields) => fields.values().collect(),
-    }
-}
-
-/// What conditions read, one bit each.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Reads(u16);
-
-impl Reads {
-    const TASK: Self = Self(1);
-    const SESSION: Self = Self(1 << 1);
-    const JUSTIFICATION: Self = Self(1 << 2);
-    const AGENT: Self = Self(1 << 3);
-    const OWNER: Self = Self(1 << 4);
-    const TOOL: Self = Self(1 << 5);
-    const EFFECT: Self = Self(1 << 6);
-    const TIME: Self = Self(1 << 7);
-    /// All of the context.
-    const CONTEXT: Self = Self((1 << 8) - 1);
-    /// What is known of the principal, beyond who it is; and so on.
-    const OF_PRINCIPAL: Self = Self(1 << 8);
-    const OF_AGENT: Self = Self(1 << 9);
-    const OF_OWNER: Self = Self(1 << 10);
-    const OF_RESOURCE: Self = Self(1 << 11);
-
-    fn has(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    fn and(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    fn of_context(attribute: &str) -> Self {
-        match attribute {
-            "task" => Self::TASK,
-            "session" => Self::SESSION,
-            "justification" => Self::JUSTIFICATION,
-            "agent" => Self::AGENT,
-            "owner" => Self::OWNER,
-            "tool" => Self::TOOL,
-            "effect" => Self::EFFECT,
-            "time" => Self::TIME,
-            _ => Self::CONTEXT,
-        }
-    }
-
-    /// The entity that an attribute of this name holds, if it holds one.
-    fn of_entity(attribute: &str) -> Self {
-        match attribute {
-            "agent" => Self::OF_AGENT,
-            "owner" => Self::OF_OWNER,
-            _ => Self::default(),
-        }
     }
 }
 
@@ -491,99 +469,3 @@ pub(super) fn outcomes(question: &Question<'_>, conditions: &[&Condition]) -> Ve
 const STACK_BYTES: usize = 128 << 10;
 /// Stack for each level of a condition, in bytes; unoptimized code takes most of it.
 const STACK_BYTES_A_LEVEL: usize = 64 << 10;
-
-/// The entities that are looked into.
-fn entities(question: &Question<'_>, reads: Reads, conditions: &[&Condition]) -> Vec<Arc<Entity>> {
-    let mut entities: Vec<Arc<Entity>> = Vec::new();
-    let people = [
-        (Reads::OF_PRINCIPAL, Some(question.principal)),
-        (Reads::OF_OWNER, Some(question.context.owner)),
-        (Reads::OF_AGENT, question.context.agent),
-    ];
-    for (read, principal) in people {
-        if let Some(principal) = principal.filter(|_| reads.has(read)) {
-            entities.push(Arc::clone(&principal.entity));
-        }
-    }
-    if reads.has(Reads::OF_RESOURCE) {
-        let uri = question.resource.as_str();
-        let attributes = [
-            (URI, Value::from(uri)),
-            (SCHEME, Value::from(resource::scheme(uri))),
-            (PATH, Value::from(resource::path(uri))),
-        ];
-        let named = conditions.iter().flat_map(|condition| &condition.resources);
-        let parents = named.filter(|named| {
-            let prefix: &str = named.eid().as_ref();
-            prefix != uri && resource::covers(prefix, uri)
-        });
-        entities.push(Arc::new(entity(uid(&TYPES.resource, uri), attributes, parents.cloned())));
-    }
-    entities
-}
-
-/// The attributes of the context that are read.
-fn context(question: &Question<'_>, reads: Reads) -> BTreeMap<SmolStr, Value> {
-    let context = question.context;
-    let mut values = BTreeMap::new();
-    let mut put = |read: Reads, name: &'static str, value: &dyn Fn() -> Option<Value>| {
-        if let Some(value) = reads.has(read).then(value).flatten() {
-            values.insert(SmolStr::new_static(name), value);
-        }
-    };
-    put(Reads::TASK, "task", &|| context.task.map(|task| Value::from(format_smolstr!("{task}"))));
-    put(Reads::SESSION, "session", &|| {
-        context.session.map(|session| Value::from(session.as_str()))
-    });
-    put(Reads::JUSTIFICATION, "justification", &|| {
-        context.justification.map(|why| Value::from(why.as_str()))
-    });
-    put(Reads::AGENT, "agent", &|| context.agent.map(|agent| Value::from(Arc::clone(&agent.uid))));
-    put(Reads::OWNER, "owner", &|| Some(Value::from(Arc::clone(&context.owner.uid))));
-    put(Reads::TOOL, "tool", &|| {
-        let tool = context.tool?;
-        Some(record([("server", Value::from(tool.server())), ("name", Value::from(tool.tool()))]))
-    });
-    put(Reads::EFFECT, "effect", &|| Some(Value::from(context.effect)));
-    put(Reads::TIME, "time", &|| {
-        Some(record(clock(context.time).map(|(name, n)| (name, Value::from(n)))))
-    });
-    values
-}
-
-fn record<const N: usize>(fields: [(&'static str, Value); N]) -> Value {
-    let fields = fields.into_iter().map(|(name, value)| (SmolStr::new_static(name), value));
-    Value::record_arc(Arc::new(fields.collect()), None)
-}
-
-/// `unix` in seconds, `hour` from 0, `weekday` from 1 for Monday, all in UTC.
-fn clock(time: Time) -> [(&'static str, i64); 3] {
-    // The largest time is below 2^35 seconds.
-    let seconds = i64::try_from(time.0 / 1_000_000_000).unwrap_or(i64::MAX);
-    let days = seconds / 86_400;
-    // The first of January 1970 was a Thursday.
-    [("unix", seconds), ("hour", seconds % 86_400 / 3_600), ("weekday", (days + 3) % 7 + 1)]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_clock_is_utc_and_its_week_begins_on_monday() {
-        let cases = [
-            (0, 0, 4),
-            (86_399, 23, 4),
-            (86_400, 0, 5),
-            (4 * 86_400, 0, 1),
-            // 2026-11-23T13:37:00Z, a Monday.
-            (1_795_441_020, 13, 1),
-        ];
-        for (unix, hour, weekday) in cases {
-            let read = clock(Time(unix * 1_000_000_000 + 999_999_999));
-            let unix = i64::try_from(unix).unwrap();
-            assert_eq!(read, [("unix", unix), ("hour", hour), ("weekday", weekday)]);
-        }
-        assert_eq!(clock(Time(u64::MAX))[0], ("unix", 18_446_744_073));
-    }
-}

@@ -21,12 +21,15 @@ use crate::id::{Action, AgentId, GroupId, OwnerId, PolicyId, Resource};
 /// Entity types and the context of every action. Typed `args` for each action, `history`, `risk`,
 /// `session` labels, `environment` and `grant` belong into `Situation` beside `time`.
 const TYPES: &str = r#"entity Group;
-entity Owner in [Group] { id: String };
-entity Agent in [Group] { id: String, owner: Owner, purpose: String };
+// Tags are properties: principal.hasTag("role") && principal.getTag("role").contains("admin").
+entity Owner in [Group] { id: String } tags Set<String>;
+entity Agent in [Group] { id: String, owner: Owner, purpose: String } tags Set<String>;
 entity Tool;
+// What the enforcement point says of the action.
+entity Properties tags Set<String>;
 // A URI. Its parents are its whole-segment prefixes: crm://case/1234 is in crm://case.
 // `path` is what follows scheme://, without query and fragment.
-entity Resource in [Resource] { uri: String, scheme: String, path: String };
+entity Resource in [Resource] { uri: String, scheme: String, path: String } tags Set<String>;
 
 type Situation = {
   task?: String,
@@ -35,6 +38,7 @@ type Situation = {
   agent?: Agent,
   owner: Owner,
   tool?: { server: String, name: String },
+  action: Properties,
   effect: String,
   // UTC; weekday 1 is Monday.
   time: { unix: Long, hour: Long, weekday: Long },

@@ -125,6 +125,11 @@ impl PolicySet {
         self.policies.iter().map(|policy| &policy.id)
     }
 
+    /// Every action that a policy in force names, ascending. A policy that names none is about all.
+    pub fn actions(&self) -> impl Iterator<Item = &str> {
+        self.slice.actions()
+    }
+
     /// The id of a policy of this set, or nothing for an index that is not of this set.
     #[must_use]
     pub fn id(&self, index: PolicyIndex) -> Option<&PolicyId> {

@@ -160,6 +160,11 @@ impl Slice {
         }
     }
 
+    /// The actions that policies are filed under, ascending.
+    pub(super) fn actions(&self) -> impl Iterator<Item = &str> {
+        self.by_action.keys().map(SmolStr::as_str)
+    }
+
     /// The policies whose scope fits, ascending, but for a type that [`Scope::only`] may add. `heads`
     /// are all that the principal is and belongs to, sorted.
     pub(super) fn candidates(

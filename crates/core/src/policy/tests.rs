@@ -11,6 +11,7 @@ use super::{PolicyErrors, PolicySet, check_one};
 use crate::id::{
     Action, AgentId, GroupId, OwnerId, PolicyId, Resource, SessionId, TaskId, Text, ToolId,
 };
+use crate::properties::Properties;
 use crate::time::Time;
 
 /// A question in plain data: what a test says of it, and defaults for the rest.
@@ -27,6 +28,8 @@ struct Case {
     session: Option<&'static str>,
     justification: Option<&'static str>,
     tool: Option<&'static str>,
+    /// Names with values of the principals, the resource and the action.
+    properties: [Vec<(&'static str, Vec<&'static str>)>; 3],
     effect: &'static str,
     /// Unix seconds.
     now: u64,
@@ -47,6 +50,7 @@ impl Default for Case {
             session: None,
             justification: None,
             tool: None,
+            properties: [vec![], vec![], vec![]],
             effect: "read",
             now: MONDAY,
         }
@@ -59,9 +63,12 @@ const PURPOSE: &str = "support";
 impl Case {
     fn asked<T>(&self, ask: impl FnOnce(&Question<'_>) -> T) -> T {
         let owner_id = OwnerId::new(self.owner.0).unwrap();
-        let owner = Principal::owner(&owner_id, &groups(&self.owner.1));
+        let [of_principals, of_resource, of_action] = self.properties.each_ref().map(properties);
+        let (of_resource, of_action) = (Some(of_resource), Some(of_action));
+        let owner = Principal::owner(&owner_id, &groups(&self.owner.1)).with(&of_principals);
         let agent = self.agent.as_ref().map(|(id, of)| {
             Principal::agent(&AgentId::new(id).unwrap(), &owner_id, PURPOSE, &groups(of))
+                .with(&of_principals)
         });
         let session = self.session.map(|id| SessionId::new(id).unwrap());
         let justification = self.justification.map(|why| Text::new(why).unwrap());
@@ -73,6 +80,8 @@ impl Case {
             agent: agent.as_ref(),
             owner: &owner,
             tool: tool.as_ref(),
+            of_resource: of_resource.as_ref(),
+            of_action: of_action.as_ref(),
             effect: self.effect,
             time: Time(self.now * 1_000_000_000),
         };
@@ -83,6 +92,10 @@ impl Case {
             context: &context,
         })
     }
+}
+
+fn properties(of: &Vec<(&str, Vec<&str>)>) -> Properties {
+    Properties::of_json(&of.iter().map(|(name, values)| (*name, values.clone())).collect()).unwrap()
 }
 
 fn groups(names: &[&str]) -> BTreeSet<GroupId> {

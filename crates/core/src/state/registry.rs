@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::State;
 use crate::event::{
-    AgentSettings, AgentWritten, Fact, GrantRequested, OwnerWritten, Place, Role, TaskOpened,
+    AgentSettings, AgentWritten, Entity, Fact, GrantRequested, OwnerWritten, Place, Role,
+    TaskOpened,
 };
 use crate::id::{AgentId, GrantRequestId, OwnerId, TaskId};
 use crate::record::hash::Digest;
@@ -140,8 +141,32 @@ impl State {
                 self.marks.forget_task(fact.task);
                 self.tasks_of.remove(&(task.opened.agent, fact.task));
             }
+        } else if let Fact::EntityPut(fact) = fact {
+            self.entities.insert(fact.entity.clone(), fact.properties.clone());
+            self.show_entity(&fact.entity);
+        } else if let Fact::EntityRemoved(fact) = fact {
+            self.entities.remove(&fact.entity);
+            self.show_entity(&fact.entity);
         } else {
             self.apply_credential(place, fact);
+        }
+    }
+
+    /// Lets policies see what is known of an entity now.
+    fn show_entity(&mut self, entity: &Entity) {
+        let known = self.entities.get(entity);
+        match entity {
+            Entity::Owner(id) => {
+                if let Some(owner) = self.owners.get(id) {
+                    self.view.set_owner(self.next_index, owner, known);
+                }
+            }
+            Entity::Agent(id) => {
+                if let Some(agent) = self.agents.get(id) {
+                    self.view.set_agent(self.next_index, id, agent, known);
+                }
+            }
+            Entity::Resource(id) => self.view.set_resource(self.next_index, id, known),
         }
     }
 
@@ -172,7 +197,8 @@ impl State {
             disabled: old.is_some_and(|o| o.disabled),
             registered: old.map_or(place.time, |o| o.registered),
         };
-        self.view.set_owner(self.next_index, &owner);
+        let known = self.entities.get(&Entity::Owner(written.owner.clone()));
+        self.view.set_owner(self.next_index, &owner, known);
         self.owners.insert(written.owner.clone(), owner);
     }
 
@@ -184,7 +210,8 @@ impl State {
             status: old.map_or(AgentStatus::Active, |a| a.status),
             registered: old.map_or(place.time, |a| a.registered),
         };
-        self.view.set_agent(self.next_index, &written.agent, &agent);
+        let known = self.entities.get(&Entity::Agent(written.agent.clone()));
+        self.view.set_agent(self.next_index, &written.agent, &agent, known);
         self.agents.insert(written.agent.clone(), agent);
     }
 

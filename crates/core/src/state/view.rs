@@ -1,14 +1,16 @@
 //! What policy evaluation and authentication read: immutable, versioned, shared with other threads,
 //! so that Cedar is asked before a command enters the loop.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::registry::{Agent, Credential, Owner};
 use crate::command::{Authorize, Subject};
-use crate::event::Role;
-use crate::id::{AgentId, CredentialId, OwnerId, PolicyId};
+use crate::event::{Entity, Role};
+use crate::id::{AgentId, CredentialId, OwnerId, PolicyId, Resource};
 use crate::policy::{Context, PolicyIndex, PolicySet, Principal, Question, Verdict};
+use crate::properties::Properties;
 use crate::record::hash::Digest;
 use crate::time::Time;
 
@@ -51,6 +53,7 @@ pub struct View {
     policies: Arc<PolicySet>,
     owners: Arc<BTreeMap<OwnerId, Arc<Principal>>>,
     agents: Arc<BTreeMap<AgentId, (OwnerId, Arc<Principal>)>>,
+    resources: Arc<BTreeMap<Resource, Arc<Properties>>>,
     credentials: Arc<BTreeMap<Digest, CredentialView>>,
 }
 
@@ -104,12 +107,28 @@ impl View {
             Subject::Person(owner) => (owner, None),
         };
         let owner = self.owners.get(owner_id)?;
+        let told = call.told.as_deref();
+        let of_subject = told.map(|told| &told.subject).filter(|told| !told.is_empty());
+        let is_person = agent.is_none();
+        let agent = agent.map(|agent| as_told(agent, of_subject));
+        let owner = &*as_told(owner, of_subject.filter(|_| is_person));
+        let stored = self.resources.get(&call.resource).map(AsRef::as_ref);
+        let merged: Properties;
+        let of_resource = match (stored, told.map(|told| &told.resource)) {
+            (Some(stored), Some(told)) => {
+                merged = stored.overlaid(told);
+                Some(&merged)
+            }
+            (stored, told) => told.or(stored),
+        };
         let context = Context {
             task: call.task,
             session: call.session.as_ref(),
             justification: call.justification.as_ref(),
-            agent: agent.map(AsRef::as_ref),
+            agent: agent.as_deref(),
             owner,
+            of_resource,
+            of_action: told.map(|told| &told.action),
             tool: call.tool.as_ref(),
             effect: call.effect.as_str(),
             time: now,
@@ -124,10 +143,15 @@ impl View {
         };
         Some(Verdicts {
             version: self.version,
-            agent: agent.map(|principal| ask(principal)),
+            agent: agent.as_deref().map(ask),
             owner: ask(owner),
         })
     }
+}
+
+/// A principal with what the enforcement point says of it.
+fn as_told<'a>(principal: &'a Principal, told: Option<&Properties>) -> Cow<'a, Principal> {
+    told.map_or(Cow::Borrowed(principal), |told| Cow::Owned(principal.with(told)))
 }
 
 /// The view as part of the state: not stored, but rebuilt from what is.
@@ -141,6 +165,7 @@ impl Default for Derived {
             policies: Arc::new(PolicySet::empty()),
             owners: Arc::default(),
             agents: Arc::default(),
+            resources: Arc::default(),
             credentials: Arc::default(),
         }))
     }
@@ -169,18 +194,34 @@ impl Derived {
         self.change(version).policies = Arc::new(set);
     }
 
-    pub(super) fn set_owner(&mut self, version: u64, owner: &Owner) {
+    pub(super) fn set_owner(&mut self, version: u64, owner: &Owner, known: Option<&Properties>) {
         let id = &owner.written.owner;
-        let principal = Arc::new(Principal::owner(id, &owner.written.groups));
+        let principal = Principal::owner(id, &owner.written.groups);
+        let principal = Arc::new(known.map_or(principal.clone(), |known| principal.with(known)));
         Arc::make_mut(&mut self.change(version).owners).insert(id.clone(), principal);
     }
 
-    pub(super) fn set_agent(&mut self, version: u64, id: &AgentId, agent: &Agent) {
+    pub(super) fn set_agent(
+        &mut self,
+        version: u64,
+        id: &AgentId,
+        agent: &Agent,
+        known: Option<&Properties>,
+    ) {
         let settings = &agent.settings;
         let principal =
             Principal::agent(id, &agent.owner, settings.purpose.as_str(), &settings.groups);
+        let principal = known.map_or(principal.clone(), |known| principal.with(known));
         Arc::make_mut(&mut self.change(version).agents)
             .insert(id.clone(), (agent.owner.clone(), Arc::new(principal)));
+    }
+
+    pub(super) fn set_resource(&mut self, version: u64, id: &Resource, known: Option<&Properties>) {
+        let resources = Arc::make_mut(&mut self.change(version).resources);
+        match known {
+            Some(known) => resources.insert(id.clone(), Arc::new(known.clone())),
+            None => resources.remove(id),
+        };
     }
 
     pub(super) fn set_credential(
@@ -209,12 +250,23 @@ impl Derived {
         active: &BTreeMap<PolicyId, String>,
         owners: &BTreeMap<OwnerId, Owner>,
         agents: &BTreeMap<AgentId, Agent>,
+        entities: &BTreeMap<Entity, Properties>,
         credentials: &BTreeMap<CredentialId, Credential>,
     ) {
         *self = Self::default();
         self.set_policies(version, active);
-        owners.values().for_each(|owner| self.set_owner(version, owner));
-        agents.iter().for_each(|(id, agent)| self.set_agent(version, id, agent));
+        for owner in owners.values() {
+            let known = entities.get(&Entity::Owner(owner.written.owner.clone()));
+            self.set_owner(version, owner, known);
+        }
+        for (id, agent) in agents {
+            self.set_agent(version, id, agent, entities.get(&Entity::Agent(id.clone())));
+        }
+        for (entity, known) in entities {
+            if let Entity::Resource(id) = entity {
+                self.set_resource(version, id, Some(known));
+            }
+        }
         credentials.iter().for_each(|(id, key)| self.set_credential(version, id, key));
     }
 }

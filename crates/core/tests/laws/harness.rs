@@ -341,6 +341,7 @@ pub(super) fn ask_as(subject: Subject, action: &str, resource: &str) -> Authoriz
         arguments: None,
         disclosed: BTreeMap::new(),
         justification: None,
+        told: None,
         finishes: true,
         verdicts: None,
     }

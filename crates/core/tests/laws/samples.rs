@@ -5,20 +5,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use bailiwick_core::event::{
     About, Actor, AgentReinstated, AgentRetired, AgentSettings, AgentSuspended, AgentWritten,
     Allow, Call, CallAuthorized, CallDenied, CallFinished, Continues, CredentialIssued,
-    CredentialRevoked, DenialCode, Detector, Effect, Enforcer, Event, Fact, FindingRaised,
-    GrantDenied, GrantEnded, GrantIssued, GrantRequested, GrantReturned, Issuance, KeyRotated,
-    LedgerCreated, Outcome, OwnerDisabled, OwnerEnabled, OwnerWritten, PoliciesActivated,
-    PolicyPut, PolicyRemoved, RequestKey, RevocationEnforced, RevocationIssued, Role, Selector,
-    SuspensionLifted, TaskClosed, TaskOpened, TraceId, Verdict, WriterStarted,
+    CredentialRevoked, DenialCode, Detector, Effect, Enforcer, Entity, EntityPut, EntityRemoved,
+    Event, Fact, FindingRaised, GrantDenied, GrantEnded, GrantIssued, GrantRequested,
+    GrantReturned, Issuance, KeyRotated, LedgerCreated, Outcome, OwnerDisabled, OwnerEnabled,
+    OwnerWritten, PoliciesActivated, PolicyPut, PolicyRemoved, RequestKey, RevocationEnforced,
+    RevocationIssued, Role, Selector, SuspensionLifted, TaskClosed, TaskOpened, TraceId, Verdict,
+    WriterStarted,
 };
 use bailiwick_core::id::{CallId, GrantId, GrantRequestId, TaskId, Text};
+use bailiwick_core::properties::Properties;
 use bailiwick_core::record::hash::{Digest, LedgerId, Link, PublicKey, Root};
 use bailiwick_core::time::{Span, Time};
 
 use super::harness::{id, text};
 
 pub(super) fn all() -> Vec<Event> {
-    let facts = [ledger(), registry(), policies(), grants(), calls(), others()].concat();
+    let facts =
+        [ledger(), registry(), entities(), policies(), grants(), calls(), others()].concat();
     let mut events: Vec<Event> =
         facts.into_iter().map(|fact| Event { about: full(), fact }).collect();
     let plain = Fact::AgentReinstated(AgentReinstated { agent: id("helper") });
@@ -97,6 +100,23 @@ fn registry() -> Vec<Fact> {
             expires_at: Some(Time(1)),
         }),
         Fact::CredentialRevoked(CredentialRevoked { credential: id("key-1"), reason: why() }),
+    ]
+}
+
+fn entities() -> Vec<Fact> {
+    let known = serde_json::json!({"status": "archived", "tags": ["a", "b"], "none": []});
+    let resource = Entity::Resource(id("crm://case/1234"));
+    vec![
+        Fact::EntityPut(EntityPut {
+            entity: resource.clone(),
+            properties: Properties::of_json(&known).unwrap(),
+        }),
+        Fact::EntityPut(EntityPut {
+            entity: Entity::Owner(id("alice@example.com")),
+            properties: Properties::default(),
+        }),
+        Fact::EntityRemoved(EntityRemoved { entity: Entity::Agent(id("helper")) }),
+        Fact::EntityRemoved(EntityRemoved { entity: resource }),
     ]
 }
 

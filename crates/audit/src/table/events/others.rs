@@ -2,9 +2,9 @@
 
 use bailiwick_core::event::{
     AgentReinstated, AgentRetired, AgentSuspended, AgentWritten, CredentialIssued,
-    CredentialRevoked, FindingRaised, KeyRotated, LedgerCreated, OwnerDisabled, OwnerEnabled,
-    OwnerWritten, PoliciesActivated, PolicyPut, PolicyRemoved, TaskClosed, TaskOpened,
-    WriterStarted,
+    CredentialRevoked, Entity, EntityPut, EntityRemoved, FindingRaised, KeyRotated, LedgerCreated,
+    OwnerDisabled, OwnerEnabled, OwnerWritten, PoliciesActivated, PolicyPut, PolicyRemoved,
+    TaskClosed, TaskOpened, WriterStarted,
 };
 use bailiwick_core::id::TaskId;
 
@@ -68,6 +68,27 @@ impl Cells for AgentRetired {
     fn write(&self, _: u64, row: &mut Sheet<C>) {
         row.set(C::AgentId, &self.agent);
         row.set_some(C::Justification, self.reason.as_ref());
+    }
+}
+
+impl Cells for EntityPut {
+    fn write(&self, _: u64, row: &mut Sheet<C>) {
+        entity(row, &self.entity);
+    }
+}
+
+impl Cells for EntityRemoved {
+    fn write(&self, _: u64, row: &mut Sheet<C>) {
+        entity(row, &self.entity);
+    }
+}
+
+/// What has the properties; these are in `detail`.
+fn entity(row: &mut Sheet<C>, entity: &Entity) {
+    match entity {
+        Entity::Owner(id) => row.set(C::OwnerId, id),
+        Entity::Agent(id) => row.set(C::AgentId, id),
+        Entity::Resource(id) => row.set(C::Resource, id),
     }
 }
 

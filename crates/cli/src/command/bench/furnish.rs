@@ -118,6 +118,7 @@ pub(super) fn warm_call(n: usize) -> anyhow::Result<Command> {
         arguments: None,
         disclosed: BTreeMap::new(),
         justification: Some(Text::new("customer asked for the state of the case")?),
+        told: None,
         finishes: false,
         verdicts: None,
     })))

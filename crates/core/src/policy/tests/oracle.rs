@@ -77,6 +77,12 @@ const CONDITIONS: &[&str] = &[
     "when { (if context.effect == \"read\" then resource else resource) in Resource::\"s3://b\" }",
     "when { context == context || context has task }",
     "when { ip(\"10.0.0.1\").isInRange(ip(\"10.0.0.0/8\")) && context has task }",
+    "when { principal.hasTag(\"role\") && principal.getTag(\"role\").contains(\"admin\") }",
+    "unless { resource.hasTag(\"status\") && resource.getTag(\"status\") == [\"archived\"] }",
+    "when { context.action.hasTag(\"soft\") && context.action.getTag(\"soft\").contains(\"true\") }",
+    "when { principal.hasTag(\"role\") && resource.hasTag(\"role\") && principal.getTag(\"role\") == resource.getTag(\"role\") }",
+    "when { context.owner.hasTag(\"role\") }",
+    "when { context has agent && context.agent.hasTag(\"role\") && context.agent.getTag(\"role\").containsAny([\"admin\", \"editor\"]) }",
     "when { context.time.unix - 1000 > 0 && context.time.weekday == 1 }",
 ];
 
@@ -88,6 +94,15 @@ fn policy() -> impl Strategy<Value = String> {
             format!("{effect} ({principal}, {action}, {resource}) {condition};")
         },
     )
+}
+
+/// Nothing, or one name with none, one or both of these values.
+fn properties(
+    name: &'static str,
+    values: &'static [&'static str],
+) -> impl Strategy<Value = Vec<(&'static str, Vec<&'static str>)>> {
+    prop::collection::vec(prop::sample::subsequence(values, 0..=values.len()), 0..=1)
+        .prop_map(move |values| values.into_iter().map(|values| (name, values)).collect())
 }
 
 prop_compose! {
@@ -105,12 +120,17 @@ prop_compose! {
         justification in prop::option::of(select(&["urgent!", "later"][..])),
         tool in prop::option::of(select(&["crm/read", "x/y/z"][..])),
         effect in select(&["read", "write", "destructive"][..]),
+        of_principals in properties("role", &["admin", "editor"]),
+        of_resource in properties("status", &["archived", "admin"]),
+        role_of_resource in properties("role", &["admin", "editor"]),
+        of_action in properties("soft", &["true", "false"]),
         now in prop_oneof![Just(MONDAY), 0..4_000_000_000_u64],
     ) -> Case {
         let agent = (!in_person).then_some((agent, agent_groups));
         Case {
             agent, owner: (owner, owner_groups), of_owner, action, resource, task, session,
             justification, tool, effect, now,
+            properties: [of_principals, [of_resource, role_of_resource].concat(), of_action],
         }
     }
 }
@@ -223,6 +243,7 @@ fn request(case: &Case) -> Request {
         ("agent", agent),
         ("owner", Some(Value::new_entity_uid(uid("Owner", case.owner.0)))),
         ("tool", tool),
+        ("action", Some(Value::new_entity_uid(uid("Properties", "action")))),
         ("effect", Some(text(case.effect))),
         ("time", Some(Value::new_record(time.map(|(name, n)| (name.to_owned(), n))).unwrap())),
     ];
@@ -238,25 +259,38 @@ fn request(case: &Case) -> Request {
     .unwrap()
 }
 
+fn entity(
+    uid: EntityUid,
+    attributes: Vec<(String, Value)>,
+    parents: Vec<EntityUid>,
+    properties: &[(&str, Vec<&str>)],
+) -> Entity {
+    let tags = properties.iter().map(|(name, values)| {
+        ((*name).to_owned(), Value::new_set(values.iter().map(|value| text(value))))
+    });
+    Entity::new_with_tags(uid, attributes, parents, tags).unwrap()
+}
+
 fn entities(case: &Case) -> Entities {
-    let groups = |of: &[&str]| of.iter().map(|group| uid("Group", group)).collect();
+    let groups = |of: &[&str]| of.iter().map(|group| uid("Group", group)).collect::<Vec<_>>();
     let named = |name: &str, value: Value| (name.to_owned(), value);
     let (owner, owner_groups) = &case.owner;
     let owner_uid = uid("Owner", owner);
-    let of_owner = [named("id", text(owner))].into();
+    let of_owner = vec![named("id", text(owner))];
+    let [of_principals, of_resource, of_action] = &case.properties;
     let mut entities =
-        vec![Entity::new(owner_uid.clone(), of_owner, groups(owner_groups)).unwrap()];
+        vec![entity(owner_uid.clone(), of_owner, groups(owner_groups), of_principals)];
     if let Some((agent, agent_groups)) = &case.agent {
-        let attributes = [
+        let attributes = vec![
             named("id", text(agent)),
             named("owner", Value::new_entity_uid(owner_uid)),
             named("purpose", text(PURPOSE)),
         ];
-        let agent = Entity::new(uid("Agent", agent), attributes.into(), groups(agent_groups));
-        entities.push(agent.unwrap());
+        let agent = uid("Agent", agent);
+        entities.push(entity(agent, attributes, groups(agent_groups), of_principals));
     }
     let (scheme, path) = case.resource.split_once("://").unwrap();
-    let attributes = [
+    let attributes = vec![
         named("uri", text(case.resource)),
         named("scheme", text(scheme)),
         named("path", text(path)),
@@ -265,6 +299,7 @@ fn entities(case: &Case) -> Entities {
     let slashes = case.resource.match_indices('/');
     let parents = slashes.flat_map(|(at, _)| [&case.resource[..at], &case.resource[..=at]]);
     let parents = parents.map(|prefix| uid("Resource", prefix)).collect();
-    entities.push(Entity::new(uid("Resource", case.resource), attributes.into(), parents).unwrap());
+    entities.push(entity(uid("Resource", case.resource), attributes, parents, of_resource));
+    entities.push(entity(uid("Properties", "action"), vec![], vec![], of_action));
     Entities::from_entities(entities, None).unwrap()
 }

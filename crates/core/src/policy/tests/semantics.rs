@@ -149,6 +149,8 @@ fn an_agent_asked_about_with_another_owner_is_denied() {
         agent: Some(&agent),
         owner: &owner,
         tool: None,
+        of_resource: None,
+        of_action: None,
         effect: "read",
         time: Time(0),
     };

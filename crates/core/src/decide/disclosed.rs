@@ -1,0 +1,44 @@
+//! What a call discloses to the record: fields of its arguments, and what the enforcement point said
+//! of its parties, since that decided too.
+
+use std::collections::BTreeMap;
+
+use super::Draft;
+use crate::command::Authorize;
+use crate::event::{Actor, DenialCode, Role};
+use crate::id::Text;
+
+/// The most disclosed fields of one call.
+pub const DISCLOSED_MAX: usize = 64;
+/// The most bytes of their names and values together.
+pub const DISCLOSED_BYTES_MAX: usize = 16_384;
+
+/// What the call's event discloses, or the denial where it could not all be recorded.
+pub(super) fn of(draft: &Draft<'_>, ask: &Authorize) -> Result<BTreeMap<Text, Text>, DenialCode> {
+    if !told_by_who_may(draft, ask) {
+        return Err(DenialCode::InvalidArguments);
+    }
+    let mut fields = ask.disclosed.clone();
+    for (name, values) in ask.told.iter().flat_map(|told| told.named()) {
+        let list = serde_json::to_string(values).unwrap_or_default();
+        let field = Text::new(&name).and_then(|name| Ok((name, Text::new(&list)?)));
+        let (name, list) = field.map_err(|_| DenialCode::InvalidArguments)?;
+        if fields.insert(name, list).is_some() {
+            return Err(DenialCode::InvalidArguments);
+        }
+    }
+    let bytes = fields.iter().map(|(name, value)| name.as_str().len() + value.as_str().len());
+    if fields.len() > DISCLOSED_MAX || bytes.sum::<usize>() > DISCLOSED_BYTES_MAX {
+        return Err(DenialCode::InvalidArguments);
+    }
+    Ok(fields)
+}
+
+/// Properties decide: an agent cannot say its own, whoever forgot to strip them.
+fn told_by_who_may(draft: &Draft<'_>, ask: &Authorize) -> bool {
+    let may = match &draft.submission.actor {
+        Actor::System => true,
+        Actor::Credential { role, .. } => matches!(role, Role::Admin | Role::Enforcer),
+    };
+    may || ask.told.is_none()
+}
