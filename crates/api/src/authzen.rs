@@ -1,9 +1,9 @@
-//! AuthZEN 1.0: one decision. This is the hot path: one keyed hash and one look-up authenticate,
-//! the body is parsed once, and nothing stands between the route and the ledger.
+//! AuthZEN 1.0: decisions, one or many, and searches. This is the hot path: one keyed hash and one
+//! look-up authenticate, the body is parsed once, and nothing stands between the route and the ledger.
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::header::CACHE_CONTROL;
 use axum::http::request::Parts;
@@ -11,6 +11,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bailiwick_core::command::{Authorize, Command, Subject, Submission};
 use bailiwick_core::event::Role;
+use bailiwick_core::id::RequestId;
 use serde_json::json;
 
 use crate::auth::Caller;
@@ -20,10 +21,14 @@ use crate::desk::Desk;
 use crate::problem::Problem;
 
 mod answer;
+mod batch;
 mod members;
 mod question;
+pub(crate) mod search;
 
-use question::Asked;
+use answer::Body as Decided;
+use members::Members;
+use question::{Asked, Reading};
 
 /// Subject types that are people unless configured otherwise. `agent` is always an agent.
 pub const PERSON_TYPES: [&str; 4] = ["owner", "person", "user", "identity"];
@@ -40,8 +45,28 @@ const METADATA_AGE: &str = "max-age=300";
         (status = "4XX", body = String, content_type = "text/plain",
             description = "no decision; the body is a message that begins with a stable code")))]
 pub(crate) async fn evaluation(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+    answered(request, async |parts, body| evaluate(&desk, parts, body).await).await
+}
+
+/// Decide several calls, each by itself and in order: all of them, or until the first denial or the
+/// first permit. Members at the top are defaults for every question.
+#[utoipa::path(post, path = "/access/v1/evaluations", tag = "authzen",
+    request_body = batch::Evaluations,
+    responses(
+        (status = 200, body = batch::Decisions),
+        (status = "4XX", body = String, content_type = "text/plain",
+            description = "no decision; the body is a message that begins with a stable code")))]
+pub(crate) async fn evaluations(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+    answered(request, async |parts, body| batch::evaluate(&desk, parts, body).await).await
+}
+
+/// An answer that carries the caller's request id, whatever it is.
+async fn answered(
+    request: Request,
+    answer: impl AsyncFnOnce(&Parts, Body) -> Result<Response, Problem>,
+) -> Response {
     let (parts, body) = request.into_parts();
-    let mut response = match evaluate(&desk, &parts, body).await {
+    let mut response = match answer(&parts, body).await {
         Ok(response) => response,
         Err(problem) => problem.into_message(),
     };
@@ -52,27 +77,64 @@ pub(crate) async fn evaluation(State(desk): State<Arc<Desk>>, request: Request) 
 }
 
 async fn evaluate(desk: &Desk, parts: &Parts, body: Body) -> Result<Response, Problem> {
-    let caller = Caller::of(desk, &parts.headers)?;
-    let bytes = body::read(body).await?;
-    let value = body::json(&parts.headers, &bytes)?;
-    let commit = |arguments: &_| desk.ledger.commitment(arguments);
-    let question = match question::read(value, &desk.settings.person_types, commit)? {
-        Asked::Question(question) => question,
-        Asked::OfNobody(kind) => return Ok(answer::of_nobody(&kind)),
-    };
-    permitted(&caller, &question.authorize)?;
-    let id = question::call_id(question.call_id, body::header_id(&parts.headers)?)?;
-    let owner = match &question.authorize.subject {
-        Subject::Agent(agent) => desk.ledger.view().owner_of(agent).cloned(),
-        Subject::Person(owner) => Some(owner.clone()),
-    };
-    let submission = Submission {
-        actor: caller.actor(),
-        request: body::request_key(parts, &bytes, id),
-        trace: body::trace(&parts.headers),
-        command: Command::Authorize(question.authorize),
-    };
-    answer::of(desk.ledger.submit(submission).await, owner.as_ref())
+    let asking = Asking::of(desk, parts, body::read(body).await?)?;
+    let value = body::json(&parts.headers, &asking.bytes)?;
+    Ok(answer::alone(&asking.decide(Members::of_body(value)?, None).await?))
+}
+
+/// One request for decisions.
+struct Asking<'a> {
+    desk: &'a Desk,
+    parts: &'a Parts,
+    caller: Caller,
+    bytes: Bytes,
+}
+
+impl<'a> Asking<'a> {
+    fn of(desk: &'a Desk, parts: &'a Parts, bytes: Bytes) -> Result<Self, Problem> {
+        Ok(Self { desk, parts, caller: Caller::of(desk, &parts.headers)?, bytes })
+    }
+
+    /// Decides one question; `number` is its place in a batch.
+    async fn decide(&self, body: Members, number: Option<usize>) -> Result<Decided, Problem> {
+        let (desk, parts) = (self.desk, self.parts);
+        let commit = |arguments: &_| desk.ledger.commitment(arguments);
+        let question = match question::read(body, reading(desk, &self.caller), commit)? {
+            Asked::Question(question) => question,
+            Asked::OfNobody(kind) => return answer::of_nobody(&kind),
+        };
+        permitted(&self.caller, &question.authorize)?;
+        let of_header = body::header_id(&parts.headers)?;
+        let of_header = of_header.map(|id| in_batch(&id, number)).transpose()?;
+        let id = question::call_id(question.call_id, of_header)?;
+        let owner = match &question.authorize.subject {
+            Subject::Agent(agent) => desk.ledger.view().owner_of(agent).cloned(),
+            Subject::Person(owner) => Some(owner.clone()),
+        };
+        let submission = Submission {
+            actor: self.caller.actor(),
+            request: body::request_key(parts, &self.bytes, id),
+            trace: body::trace(&parts.headers),
+            command: Command::Authorize(question.authorize),
+        };
+        answer::of(desk.ledger.submit(submission).await, owner.as_ref())
+    }
+}
+
+/// How a caller's questions are read.
+fn reading<'a>(desk: &'a Desk, caller: &Caller) -> Reading<'a> {
+    Reading {
+        person_types: &desk.settings.person_types,
+        is_believed: matches!(caller.role, Role::Admin | Role::Enforcer),
+    }
+}
+
+/// The id of one question of a batch that came with an id of its own.
+fn in_batch(id: &RequestId, number: Option<usize>) -> Result<RequestId, Problem> {
+    match number {
+        Some(number) => Ok(RequestId::new(&format!("{id}.{number}"))?),
+        None => Ok(id.clone()),
+    }
 }
 
 /// Enforcement points ask about anyone, an agent about itself, others about nobody.
@@ -96,6 +158,10 @@ pub(crate) async fn metadata(State(desk): State<Arc<Desk>>) -> Response {
     let metadata = json!({
         "policy_decision_point": url,
         "access_evaluation_endpoint": format!("{url}/access/v1/evaluation"),
+        "access_evaluations_endpoint": format!("{url}/access/v1/evaluations"),
+        "search_subject_endpoint": format!("{url}/access/v1/search/subject"),
+        "search_resource_endpoint": format!("{url}/access/v1/search/resource"),
+        "search_action_endpoint": format!("{url}/access/v1/search/action"),
     });
     let age = [(CACHE_CONTROL, HeaderValue::from_static(METADATA_AGE))];
     (age, command::json(StatusCode::OK, &metadata)).into_response()

@@ -181,13 +181,32 @@ impl FromRequestParts<Arc<Desk>> for Named {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, desk: &Arc<Desk>) -> Result<Self, Problem> {
-        match Path::<String>::from_request_parts(parts, desk).await {
-            Ok(Path(name)) => Ok(Self(name)),
-            Err(PathRejection::FailedToDeserializePathParams(why)) => {
-                Err(INVALID_ID.with(why.body_text()))
-            }
-            Err(_) => Err(NOT_FOUND.with("the path names nothing")),
+        let Path(name) = named(Path::from_request_parts(parts, desk).await)?;
+        Ok(Self(name))
+    }
+}
+
+/// Two names in a path, as texts.
+#[derive(Debug)]
+pub(crate) struct TwoNamed(pub(crate) String, pub(crate) String);
+
+impl FromRequestParts<Arc<Desk>> for TwoNamed {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, desk: &Arc<Desk>) -> Result<Self, Problem> {
+        let Path((first, second)) = named(Path::from_request_parts(parts, desk).await)?;
+        Ok(Self(first, second))
+    }
+}
+
+/// What a path names, or what is wrong with it.
+fn named<T>(path: Result<Path<T>, PathRejection>) -> Result<Path<T>, Problem> {
+    match path {
+        Ok(path) => Ok(path),
+        Err(PathRejection::FailedToDeserializePathParams(why)) => {
+            Err(INVALID_ID.with(why.body_text()))
         }
+        Err(_) => Err(NOT_FOUND.with("the path names nothing")),
     }
 }
 

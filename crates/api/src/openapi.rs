@@ -9,7 +9,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use crate::rest::{
-    agents, calls, credentials, events, grants, owners, policies, revocations, sql, tasks,
+    agents, calls, credentials, entities, events, grants, owners, policies, revocations, sql, tasks,
 };
 use crate::{authzen, operate, stream};
 
@@ -21,7 +21,9 @@ use crate::{authzen, operate, stream};
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     paths(
-        authzen::evaluation, authzen::metadata,
+        authzen::evaluation, authzen::evaluations, authzen::search::subject,
+        authzen::search::resource, authzen::search::action, authzen::metadata,
+        entities::list, entities::put, entities::remove,
         owners::create, owners::list, owners::get, owners::update, owners::disable, owners::enable,
         agents::create, agents::list, agents::get, agents::update, agents::suspend,
         agents::reinstate, agents::retire,

@@ -151,8 +151,18 @@ impl Problem {
 
     /// The problem as AuthZEN wants it: the body is a message.
     pub(crate) fn into_message(self) -> Response {
-        let message = format!("{}: {}", self.kind.code, self.detail);
+        let message = self.message();
         self.response("text/plain; charset=utf-8", message)
+    }
+
+    /// One line that begins with the code.
+    pub(crate) fn message(&self) -> String {
+        format!("{}: {}", self.kind.code, self.detail)
+    }
+
+    /// The status that it has.
+    pub(crate) const fn status(&self) -> StatusCode {
+        self.kind.status
     }
 }
 

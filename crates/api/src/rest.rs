@@ -12,6 +12,7 @@ use crate::problem::{INVALID_BODY, Problem};
 pub(crate) mod agents;
 pub(crate) mod calls;
 pub(crate) mod credentials;
+pub(crate) mod entities;
 pub(crate) mod events;
 pub(crate) mod grants;
 pub(crate) mod owners;

@@ -10,7 +10,7 @@ use axum::routing::{get, post, put};
 use crate::desk::Desk;
 use crate::problem::{METHOD_NOT_ALLOWED, NO_ROUTE, Problem};
 use crate::rest::{
-    agents, calls, credentials, events, grants, owners, policies, revocations, sql, tasks,
+    agents, calls, credentials, entities, events, grants, owners, policies, revocations, sql, tasks,
 };
 use crate::{authzen, openapi, operate, stream};
 
@@ -18,6 +18,10 @@ use crate::{authzen, openapi, operate, stream};
 pub(crate) fn router(desk: &Arc<Desk>) -> Router {
     let mut router = Router::new()
         .route("/access/v1/evaluation", post(authzen::evaluation))
+        .route("/access/v1/evaluations", post(authzen::evaluations))
+        .route("/access/v1/search/subject", post(authzen::search::subject))
+        .route("/access/v1/search/resource", post(authzen::search::resource))
+        .route("/access/v1/search/action", post(authzen::search::action))
         .route("/.well-known/authzen-configuration", get(authzen::metadata))
         .route("/healthz", get(operate::health))
         .route("/readyz", get(operate::ready))
@@ -46,6 +50,8 @@ fn registry() -> Router<Arc<Desk>> {
         .route("/v1/tasks", post(tasks::create).get(tasks::list))
         .route("/v1/tasks/{id}", get(tasks::get))
         .route("/v1/tasks/{id}/close", post(tasks::close))
+        .route("/v1/entities", get(entities::list))
+        .route("/v1/entities/{kind}/{id}", put(entities::put).delete(entities::remove))
         .route("/v1/credentials", post(credentials::create).get(credentials::list))
         .route("/v1/credentials/{id}/revoke", post(credentials::revoke))
 }

@@ -7,6 +7,7 @@ mod api {
 
     mod authzen;
     mod bad_input;
+    mod certification;
     mod operate;
     mod rest;
     mod retries;

@@ -7,6 +7,7 @@ use bailiwick_core::event::DenialCode;
 use bailiwick_core::id::{CallId, GrantId, OwnerId};
 use bailiwick_ledger::Reply;
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use utoipa::ToSchema;
 
 use crate::command::{Receipt, json};
@@ -61,18 +62,40 @@ enum Context<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         receipt: Option<Receipt>,
     },
+    /// The question of a batch is none.
+    Mistaken {
+        /// What is wrong with it.
+        error: Mistake,
+    },
 }
 
-/// The answer for a reply of the ledger.
-pub(super) fn of(reply: Reply, owner: Option<&OwnerId>) -> Result<Response, Problem> {
+/// What is wrong with one question of a batch.
+#[derive(Debug, Serialize, ToSchema)]
+struct Mistake {
+    /// The status that it would have had alone.
+    status: u16,
+    /// Words that begin with a stable code.
+    message: String,
+}
+
+/// A decision as it is sent, alone or as one of many.
+pub(super) type Body = Box<RawValue>;
+
+/// The answer of one decision.
+pub(super) fn alone(decision: &Body) -> Response {
+    json(StatusCode::OK, decision)
+}
+
+/// The decision in a reply of the ledger.
+pub(super) fn of(reply: Reply, owner: Option<&OwnerId>) -> Result<Body, Problem> {
     let receipt = reply.receipt.map(|r| Receipt { index: r.index, link: r.link });
     match reply.answer {
-        Answer::Decided(decision) => Ok(match decision.result {
+        Answer::Decided(decision) => match decision.result {
             Ok(allowed) => allow(decision.call, &allowed, owner, receipt.filter(|_| reply.durable)),
             Err(Denied { code, message }) => deny(code, &message, receipt),
-        }),
+        },
         Answer::Refused(refusal) => match unrecorded(refusal.code) {
-            Some(code) => Ok(deny(code, &refusal.message, None)),
+            Some(code) => deny(code, &refusal.message, None),
             None => Err(refusal.into()),
         },
         Answer::Done(_) => Err(INTERNAL.with("a call was answered as a command is")),
@@ -98,7 +121,7 @@ const fn unrecorded(code: RefusalCode) -> Option<DenialCode> {
 }
 
 /// The answer about a subject that nobody here is.
-pub(super) fn of_nobody(kind: &str) -> Response {
+pub(super) fn of_nobody(kind: &str) -> Result<Body, Problem> {
     let kind: String = kind.chars().take(80).collect();
     let message = format!("subject type `{kind}` is neither `agent` nor a configured person type");
     deny(DenialCode::AgentUnknown, &message, None)
@@ -110,7 +133,7 @@ fn allow(
     allowed: &Allowed,
     owner: Option<&OwnerId>,
     receipt: Option<Receipt>,
-) -> Response {
+) -> Result<Body, Problem> {
     let Some(receipt) = receipt else {
         return deny(DenialCode::Unavailable, "it could not be recorded", None);
     };
@@ -122,13 +145,23 @@ fn allow(
         call_id,
         receipt,
     };
-    json(StatusCode::OK, &Decision { decision: true, context })
+    written(&Decision { decision: true, context })
 }
 
-fn deny(code: DenialCode, message: &str, receipt: Option<Receipt>) -> Response {
+fn deny(code: DenialCode, message: &str, receipt: Option<Receipt>) -> Result<Body, Problem> {
     let call_id = receipt.map(|receipt| CallId(receipt.index));
     let context = Context::Denied { code, message, call_id, receipt };
-    json(StatusCode::OK, &Decision { decision: false, context })
+    written(&Decision { decision: false, context })
+}
+
+/// What stands for a question of a batch that is none.
+pub(super) fn mistaken(problem: &Problem) -> Result<Body, Problem> {
+    let error = Mistake { status: problem.status().as_u16(), message: problem.message() };
+    written(&Decision { decision: false, context: Context::Mistaken { error } })
+}
+
+fn written(decision: &Decision<'_>) -> Result<Body, Problem> {
+    to_raw_value(decision).map_err(|error| INTERNAL.with(error.to_string()))
 }
 
 #[cfg(test)]
@@ -140,7 +173,7 @@ mod tests {
     use super::*;
 
     async fn body(reply: Reply) -> serde_json::Value {
-        let response = of(reply, None).unwrap();
+        let response = alone(&of(reply, None).unwrap());
         assert_eq!(response.status(), StatusCode::OK);
         let bytes = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
         serde_json::from_slice(&bytes).unwrap()

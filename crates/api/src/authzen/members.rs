@@ -1,5 +1,6 @@
 //! Members of a JSON object, taken out one by one. What nobody takes is ignored, as AuthZEN wants.
 
+use bailiwick_core::properties::Properties;
 use serde_json::{Map, Value};
 
 use crate::problem::{INVALID_BODY, Problem};
@@ -21,6 +22,17 @@ impl Members {
             | Value::String(_)
             | Value::Array(_) => Err(INVALID_BODY.with("the body is not a JSON object")),
         }
+    }
+
+    /// One question of a batch.
+    pub(super) fn of_item(value: Value) -> Result<Self, Problem> {
+        Self::of_body(value)
+            .map_err(|_| INVALID_BODY.with("an item of `evaluations` is not a JSON object"))
+    }
+
+    /// A member that stays where it is.
+    pub(super) fn peek(&self, name: &str) -> Option<&Value> {
+        self.map.get(name).filter(|value| !value.is_null())
     }
 
     fn wrong(&self, name: &str, what: &str) -> Problem {
@@ -79,12 +91,25 @@ impl Members {
         }
     }
 
-    /// Checks that `properties`, which decide nothing yet, are an object if they are there.
-    pub(super) fn check_properties(&mut self) -> Result<(), Problem> {
-        match self.any("properties") {
-            None | Some(Value::Object(_)) => Ok(()),
-            Some(_) => Err(self.wrong("properties", "not an object")),
+    /// The `properties`, none if they are not there.
+    pub(super) fn properties(&mut self) -> Result<Properties, Problem> {
+        let Some(value) = self.any("properties") else { return Ok(Properties::default()) };
+        Properties::of_json(&value)
+            .map_err(|error| INVALID_BODY.with(format!("`{}`: {error}", self.place)))
+    }
+
+    /// A list, if it is there.
+    pub(super) fn list(&mut self, name: &str) -> Result<Option<Vec<Value>>, Problem> {
+        match self.any(name) {
+            None => Ok(None),
+            Some(Value::Array(items)) => Ok(Some(items)),
+            Some(_) => Err(self.wrong(name, "not an array")),
         }
+    }
+
+    /// Puts a member in the place of another, if there is one.
+    pub(super) fn set(&mut self, name: &str, value: Value) {
+        self.map.insert(name.to_owned(), value);
     }
 
     /// What is left.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use bailiwick_core::command::{Authorize, Subject};
+use bailiwick_core::command::{Authorize, Subject, Told};
 use bailiwick_core::event::Effect;
 use bailiwick_core::id::{Action, AgentId, OwnerId, RequestId, Resource, SessionId, Text, ToolId};
 use bailiwick_core::json::JsonError;
+use bailiwick_core::properties::Properties;
 use bailiwick_core::record::Digest;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -40,6 +41,9 @@ pub(super) struct Entity {
     r#type: String,
     /// Its id within the type.
     id: String,
+    /// What the caller knows of it; it wins over what is stored. Not heard from agents.
+    #[schema(value_type = Object)]
+    properties: Option<Value>,
 }
 
 /// An action.
@@ -48,6 +52,9 @@ pub(super) struct Entity {
 pub(super) struct Named {
     /// Its name, such as `crm/read_case`.
     name: String,
+    /// What the caller knows of it. Not heard from agents.
+    #[schema(value_type = Object)]
+    properties: Option<Value>,
 }
 
 /// The circumstances of a call.
@@ -96,25 +103,36 @@ pub(super) struct Question {
     pub(super) call_id: Option<RequestId>,
 }
 
+/// How a request is read.
+#[derive(Clone, Copy)]
+pub(super) struct Reading<'a> {
+    /// Subject types that are people.
+    pub(super) person_types: &'a [String],
+    /// Whether the caller is believed in what it says of subject, action and resource. An agent is
+    /// not: what it says there is passed over, as AuthZEN lets a decision point do.
+    pub(super) is_believed: bool,
+}
+
 /// Reads a request. `commit` makes the commitment to a call's arguments.
 pub(super) fn read(
-    body: Value,
-    person_types: &[String],
+    mut body: Members,
+    reading: Reading<'_>,
     commit: impl Fn(&Value) -> Result<Digest, JsonError>,
 ) -> Result<Asked, Problem> {
-    let mut body = Members::of_body(body)?;
-    let (subject_type, subject_id) = entity(&mut body, "subject")?;
+    let (subject_type, subject_id, of_subject) = entity(&mut body, "subject")?;
     let mut action = body.needed_object("action")?;
-    action.check_properties()?;
+    let of_action = action.properties()?;
     let action = Action::new(&action.needed_text("name")?)?;
-    let (resource_type, resource_id) = entity(&mut body, "resource")?;
+    let (resource_type, resource_id, of_resource) = entity(&mut body, "resource")?;
     let resource = resource(&resource_type, &resource_id)?;
+    let told = Told { subject: of_subject, action: of_action, resource: of_resource };
+    let told = Some(Box::new(told)).filter(|told| reading.is_believed && **told != Told::default());
     let mut context = match body.object("context", "context")? {
         Some(context) => context,
         None => Members::of_body(Value::Object(serde_json::Map::new()))?,
     };
     let Some((subject, on_behalf_of)) =
-        subject(&subject_type, &subject_id, person_types, &mut context)?
+        subject(&subject_type, &subject_id, reading.person_types, &mut context)?
     else {
         return Ok(Asked::OfNobody(subject_type));
     };
@@ -135,17 +153,18 @@ pub(super) fn read(
         arguments: arguments.as_ref().map(commit).transpose()?,
         disclosed: disclosed(&mut context)?,
         justification: context.text("justification")?.map(|t| Text::new(&t)).transpose()?,
+        told,
         finishes: context.flag("reports_outcome")?,
         verdicts: None,
     });
     Ok(Asked::Question(Question { authorize, call_id }))
 }
 
-/// Type and id of the subject or resource.
-fn entity(body: &mut Members, name: &'static str) -> Result<(String, String), Problem> {
+/// Type, id and properties of the subject or resource.
+fn entity(body: &mut Members, name: &'static str) -> Result<(String, String, Properties), Problem> {
     let mut entity = body.needed_object(name)?;
-    entity.check_properties()?;
-    Ok((entity.needed_text("type")?, entity.needed_text("id")?))
+    let properties = entity.properties()?;
+    Ok((entity.needed_text("type")?, entity.needed_text("id")?, properties))
 }
 
 type Party = (Subject, Option<OwnerId>);
@@ -175,7 +194,7 @@ fn subject(
 }
 
 /// The URI of a resource.
-fn resource(kind: &str, id: &str) -> Result<Resource, Problem> {
+pub(super) fn resource(kind: &str, id: &str) -> Result<Resource, Problem> {
     if id.contains("://") {
         return Ok(Resource::new(id)?);
     }

@@ -175,6 +175,14 @@ async fn metadata_names_what_is_offered() {
     let house = House::open();
     let answer = house.get_as("", "/.well-known/authzen-configuration").await;
     let metadata = answer.done();
-    assert_eq!(metadata["access_evaluation_endpoint"], house.url(EVALUATION));
+    for (member, path) in [
+        ("access_evaluation_endpoint", EVALUATION),
+        ("access_evaluations_endpoint", "/access/v1/evaluations"),
+        ("search_subject_endpoint", "/access/v1/search/subject"),
+        ("search_resource_endpoint", "/access/v1/search/resource"),
+        ("search_action_endpoint", "/access/v1/search/action"),
+    ] {
+        assert_eq!(metadata[member], house.url(path));
+    }
     assert_eq!(answer.header("cache-control"), "max-age=300");
 }

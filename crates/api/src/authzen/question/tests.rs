@@ -9,7 +9,8 @@ fn people() -> Vec<String> {
 }
 
 fn asked(body: Value) -> Result<Asked, Problem> {
-    read(body, &people(), |_| Ok(Digest([7; 32])))
+    let reading = Reading { person_types: &people(), is_believed: true };
+    read(Members::of_body(body)?, reading, |_| Ok(Digest([7; 32])))
 }
 
 fn question(body: Value) -> Authorize {
