@@ -7,7 +7,9 @@ mod api {
 
     mod authzen;
     mod bad_input;
+    mod enforce;
     mod operate;
+    mod preview;
     mod rest;
     mod retries;
     mod roles;
