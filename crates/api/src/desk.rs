@@ -8,6 +8,7 @@ use bailiwick_core::state::State;
 use bailiwick_ledger::Ledger;
 use tokio::sync::watch;
 
+use crate::enforce::Roster;
 use crate::problem::{INTERNAL, Problem};
 use crate::stream;
 
@@ -17,6 +18,7 @@ pub(crate) struct Desk {
     pub(crate) ledger: Ledger,
     pub(crate) audit: Arc<Audit>,
     pub(crate) feed: stream::Position,
+    pub(crate) points: Roster,
     pub(crate) settings: Arc<Settings>,
     /// True from the begin of a shutdown on.
     pub(crate) closing: watch::Receiver<bool>,

@@ -28,12 +28,13 @@
 //! list of everything that is offered; `auth` turns a key into a caller, `body` a body into a typed
 //! request, and `command` a request into an answer from the ledger, the same way for every route;
 //! `authzen` is the path of a decision, kept short; `rest` has one file for each kind of thing;
-//! `stream` is the revocation feed; [`problem`] is the list of everything that can be wrong with a
-//! request.
+//! `stream` is the revocation feed, and `enforce` knows who has acknowledged it; [`problem`] is the
+//! list of everything that can be wrong with a request.
 //!
 //! A request is parsed here, once, into the types of `bailiwick_core`; nothing is decided here but
 //! whether a role may read. This crate alone knows axum, and no type of it crosses this API. It
-//! knows nothing of NATS, MCP, Cedar and DataFusion, holds no state of its own, and keeps no key.
+//! knows nothing of NATS, MCP, Cedar and DataFusion, keeps no key, and holds no state of its own but
+//! which enforcement points there are, which is worth a few seconds.
 
 pub mod problem;
 pub mod server;
@@ -43,6 +44,7 @@ mod authzen;
 mod body;
 mod command;
 mod desk;
+mod enforce;
 mod error;
 mod moment;
 mod openapi;

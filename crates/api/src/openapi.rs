@@ -9,7 +9,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use crate::rest::{
-    agents, calls, credentials, entities, events, grants, owners, policies, revocations, sql, tasks,
+    agents, calls, credentials, entities, events, grants, owners, points, policies, revocations,
+    sql, tasks,
 };
 use crate::{authzen, operate, stream};
 
@@ -32,7 +33,9 @@ use crate::{authzen, operate, stream};
         grants::create, grants::list, grants::get, grants::give_back,
         grants::requests::create, grants::requests::list, grants::requests::deny,
         calls::finish,
-        revocations::create, revocations::list, revocations::lift, stream::open,
+        revocations::create, revocations::list, revocations::lift, revocations::preview::preview,
+        stream::open,
+        points::ping, points::leave, points::list,
         events::list, events::get,
         credentials::create, credentials::list, credentials::revoke,
         sql::ask,

@@ -64,9 +64,11 @@ pub(crate) async fn metrics(State(desk): State<Arc<Desk>>) -> Result<Response, P
     let ledger = desk.ledger.clone();
     let (counters, health) =
         crate::desk::blocking(move || (ledger.counters(), ledger.health())).await?;
-    let ingested = desk.audit.ingested();
+    let (ingested, points) = (desk.audit.ingested(), desk.points.live());
     let mut registry = Registry::with_prefix("bailiwick");
-    registry.register_collector(Box::new(Scrape { counters, health, ingested }));
+    registry.register_collector(Box::new(Scrape { counters, health, ingested, points }));
+    let help = "Time from a revocation to no enforcement point acting against it, where asked for";
+    registry.register_with_unit("enforced", help, Unit::Seconds, desk.points.took());
     let mut written = String::new();
     text::encode(&mut written, &registry)
         .map_err(|_| INTERNAL.with("the metrics cannot be written"))?;
@@ -90,6 +92,8 @@ struct Scrape {
     counters: Counters,
     health: Health,
     ingested: Option<u64>,
+    /// Live enforcement points.
+    points: usize,
 }
 
 impl Scrape {
@@ -107,7 +111,7 @@ impl Scrape {
         ]
     }
 
-    fn gauges(&self) -> [(&'static str, &'static str, u64); 6] {
+    fn gauges(&self) -> [(&'static str, &'static str, u64); 7] {
         let (c, health) = (&self.counters, &self.health);
         [
             ("ready", "Whether calls can be decided", u64::from(health.ready)),
@@ -115,6 +119,7 @@ impl Scrape {
             ("feed_number", "Number of the last item of the revocation feed", c.feed_number),
             ("ledger_entries", "Entries on the ledger", health.entry),
             ("ledger_events", "Events on the ledger", health.next_index),
+            ("enforcement_points", "Enforcement points that can hold a lease", self.points as u64),
             (
                 "audit_events",
                 "Events in the audit tables",

@@ -16,7 +16,7 @@
 //! | `invalid_hash` | 400 | a hash that is none |
 //! | `out_of_range` | 400 | a value beyond its limits |
 //! | `policy_invalid` | 400 | a policy that does not validate; the detail has positions |
-//! | `feed_future` | 400 | a stream from a number that has not been given yet |
+//! | `feed_future` | 400 | a feed number that has not been given yet |
 //! | `sql_…` | 400 | a question refused, see `bailiwick_audit::Code` |
 //! | `credential_invalid` | 401 | no key, or one that is unknown, revoked or expired |
 //! | `not_permitted` | 403 | the key's role does not allow it |
@@ -28,13 +28,15 @@
 //! | `wrong_state` | 409 | it is not in the state that the command needs |
 //! | `id_reused` | 409 | the idempotency key came with another request before |
 //! | `limit_reached` | 409 | a limit of the ledger is reached |
+//! | `point_taken` | 409 | the enforcement point belongs to another credential |
 //! | `feed_truncated` | 410 | a stream from a number whose successors are no longer kept |
 //! | `payload_too_large` | 413 | a body of more than 1 MiB |
 //! | `internal` | 500 | a fault of ours |
-//! | `unavailable` | 503 | it cannot be recorded now; nothing was done |
+//! | `unavailable` | 503 | it cannot be recorded, or a ping not be answered, now; nothing was done |
 //! | `overloaded` | 503 | too many commands wait; nothing was done |
 //! | `clock_unsure` | 503 | the ledger's clock cannot be trusted until an operator confirms it |
 //! | `streams_exhausted` | 503 | too many streams are open |
+//! | `points_exhausted` | 503 | too many enforcement points are connected |
 //! | `audit_behind`, `audit_broken` | 503 | the tables are not at the ledger's head |
 
 use std::borrow::Cow;
@@ -94,13 +96,15 @@ kinds! {
     WRONG_STATE "wrong_state" CONFLICT "its state does not allow this";
     ID_REUSED "id_reused" CONFLICT "the idempotency key came with another request";
     LIMIT_REACHED "limit_reached" CONFLICT "a limit of the ledger is reached";
+    POINT_TAKEN "point_taken" CONFLICT "the enforcement point belongs to another credential";
     FEED_TRUNCATED "feed_truncated" GONE "the feed no longer keeps what was asked for";
     PAYLOAD_TOO_LARGE "payload_too_large" PAYLOAD_TOO_LARGE "the body is too large";
     INTERNAL "internal" INTERNAL_SERVER_ERROR "a fault of the server";
-    UNAVAILABLE "unavailable" SERVICE_UNAVAILABLE "it cannot be recorded now";
+    UNAVAILABLE "unavailable" SERVICE_UNAVAILABLE "the ledger cannot be relied on now";
     OVERLOADED "overloaded" SERVICE_UNAVAILABLE "too many commands wait";
     CLOCK_UNSURE "clock_unsure" SERVICE_UNAVAILABLE "the clock cannot be trusted";
     STREAMS_EXHAUSTED "streams_exhausted" SERVICE_UNAVAILABLE "too many streams are open";
+    POINTS_EXHAUSTED "points_exhausted" SERVICE_UNAVAILABLE "too many enforcement points";
     AUDIT_UNAVAILABLE "audit_behind" SERVICE_UNAVAILABLE "the audit tables are not ready";
 }
 

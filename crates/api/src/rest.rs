@@ -16,6 +16,7 @@ pub(crate) mod entities;
 pub(crate) mod events;
 pub(crate) mod grants;
 pub(crate) mod owners;
+pub(crate) mod points;
 pub(crate) mod policies;
 pub(crate) mod revocations;
 pub(crate) mod sql;

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::Method;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 
 use crate::desk::Desk;
 use crate::problem::{METHOD_NOT_ALLOWED, NO_ROUTE, Problem};
+use crate::rest::revocations::preview;
 use crate::rest::{
-    agents, calls, credentials, entities, events, grants, owners, policies, revocations, sql, tasks,
+    agents, calls, credentials, entities, events, grants, owners, points, policies, revocations,
+    sql, tasks,
 };
 use crate::{authzen, openapi, operate, stream};
 
@@ -69,7 +71,11 @@ fn permissions() -> Router<Arc<Desk>> {
         .route("/v1/calls/{id}/finish", post(calls::finish))
         .route("/v1/revocations", post(revocations::create).get(revocations::list))
         .route("/v1/revocations/lift", post(revocations::lift))
+        .route("/v1/revocations/preview", post(preview::preview))
         .route("/v1/revocations/stream", get(stream::open))
+        .route("/v1/enforcement-points", get(points::list))
+        .route("/v1/enforcement-points/{id}", delete(points::leave))
+        .route("/v1/enforcement-points/{id}/ping", post(points::ping))
 }
 
 fn record() -> Router<Arc<Desk>> {

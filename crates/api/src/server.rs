@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::Error;
 use crate::desk::{Desk, Settings};
+use crate::enforce::Roster;
 use crate::{route, stream};
 
 mod guarded;
@@ -109,12 +110,14 @@ pub fn serve(config: Config, ledger: Ledger, audit: Arc<Audit>) -> Result<Server
     let closing = Arc::new(closing);
     let places = Arc::new(Semaphore::new(listen::CONNECTIONS_MAX));
     let feed = stream::Position::new(&ledger);
+    let points = Roster::new(&ledger);
     let settings = Arc::new(settings(&config, local_addr));
     for (number, listener) in listeners.into_iter().enumerate() {
         let desk = Arc::new(Desk {
             ledger: ledger.clone(),
             audit: Arc::clone(&audit),
             feed: feed.clone(),
+            points: points.clone(),
             settings: Arc::clone(&settings),
             closing: closes.clone(),
         });

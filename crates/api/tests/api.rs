@@ -8,7 +8,9 @@ mod api {
     mod authzen;
     mod bad_input;
     mod certification;
+    mod enforce;
     mod operate;
+    mod preview;
     mod rest;
     mod retries;
     mod roles;

@@ -1,4 +1,5 @@
-//! What an enforcement point needs of the ledger, and nothing else: ask, report, hear.
+//! What an enforcement point needs of the ledger, and nothing else: ask, report, hear, and hold its
+//! lease.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -6,9 +7,11 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use bailiwick_core::command::Finish;
+use bailiwick_core::enforce::{self, Nonce, Subject};
 use bailiwick_core::event::{DenialCode, Effect};
 use bailiwick_core::id::{
-    Action, AgentId, CallId, GrantId, OwnerId, RequestId, Resource, SessionId, TaskId, Text, ToolId,
+    Action, AgentId, CallId, GrantId, OwnerId, PointId, RequestId, Resource, SessionId, TaskId,
+    Text, ToolId,
 };
 use bailiwick_core::record::hash::{Digest, Link};
 use bailiwick_core::time::Time;
@@ -18,9 +21,12 @@ use serde_json::value::RawValue;
 use crate::Error;
 use crate::revocations::Signal;
 
-/// How long a receipt is good for, and how long an enforcement point may go without a sign of life
-/// from the ledger. Both are counted on the enforcement point's own monotonic clock.
-pub const LEASE: Duration = Duration::from_secs(1);
+/// How long a receipt is good for, and how long an enforcement point may act on an answered ping.
+/// Both are counted on the enforcement point's own monotonic clock, from when it sent its question.
+pub const LEASE: Duration = Duration::from_millis(enforce::LEASE.0);
+
+/// How often an enforcement point pings.
+pub const PING_EVERY: Duration = Duration::from_millis(enforce::PING_EVERY.0);
 
 /// How long a decision may take before silence is a denial.
 pub const AUTHORIZE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -57,6 +63,39 @@ pub trait Authority: Send + Sync + 'static {
     /// Everything that narrows what is allowed, from behind feed number `from`, or from now on.
     /// The stream never ends by itself and never fails: trouble is a [`Signal`].
     fn revocations(&self, from: Option<u64>) -> Signals;
+
+    /// Asks the writer for a lease, and tells it what is enforced. The answer counts from when this
+    /// was called; it is worth nothing after a [`LEASE`], and need not come then.
+    ///
+    /// # Errors
+    /// [`Error`] when there is no lease to be had from this answer.
+    fn ping(&self, ping: Ping) -> impl Future<Output = Result<Pong, Error>> + Send;
+
+    /// Says that an enforcement point has stopped everything and is gone.
+    ///
+    /// # Errors
+    /// [`Error`] when it is not known to have been heard; then its lease runs out.
+    fn leave(&self, point: PointId) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// What an enforcement point says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ping {
+    /// Which point.
+    pub point: PointId,
+    /// Drawn for this ping alone.
+    pub nonce: Nonce,
+    /// Every feed item up to this number is enforced; none before the feed's position is known.
+    pub applied: Option<u64>,
+}
+
+/// What the writer answers while it is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pong {
+    /// The ping's own.
+    pub nonce: Nonce,
+    /// Where the feed stood.
+    pub number: u64,
 }
 
 /// A call that wants to be made.
@@ -92,6 +131,22 @@ pub struct Ask {
     pub reports_outcome: bool,
 }
 
+impl Ask {
+    /// Everything that a revocation may name about the call, now that `permit` allows it.
+    #[must_use]
+    pub fn subject<'a>(&'a self, permit: &'a Permit) -> Subject<'a> {
+        Subject {
+            grant: permit.grant,
+            agent: Some(&self.agent),
+            owner: permit.owner.as_ref().or(self.on_behalf_of.as_ref()),
+            task: self.task,
+            tool: Some(&self.tool),
+            action: &self.action,
+            resource: &self.resource,
+        }
+    }
+}
+
 /// What was decided. Both are on the ledger, but for a denial without a receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ruling {
@@ -116,8 +171,8 @@ pub struct Permit {
     pub uses_left: u32,
     /// Where the decision stands on the chain.
     pub receipt: Receipt,
-    /// Until when the call may be started: one [`LEASE`] after the question was sent.
-    pub valid_until: Instant,
+    /// When the question was sent: the call may be started for one [`LEASE`] from then.
+    pub asked: Instant,
 }
 
 /// A "no" with its reason.

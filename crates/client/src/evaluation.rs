@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::Error;
-use crate::authority::{Ask, Denial, LEASE, Permit, Receipt, Ruling};
+use crate::authority::{Ask, Denial, Permit, Receipt, Ruling};
 
 pub(crate) const PATH: &str = "/access/v1/evaluation";
 
@@ -135,7 +135,7 @@ pub(crate) fn ruling(bytes: &[u8], sent: Instant) -> Result<Ruling, Error> {
         expires_at,
         uses_left: yes.uses_left,
         receipt: yes.receipt,
-        valid_until: sent + LEASE,
+        asked: sent,
     }))
 }
 
@@ -182,13 +182,13 @@ mod tests {
     }
 
     #[test]
-    fn an_allow_is_good_for_one_lease_from_when_it_was_asked_for() {
+    fn an_allow_is_counted_from_when_it_was_asked_for() {
         let sent = Instant::now();
         let Ok(Ruling::Allowed(permit)) = ruling(yes().to_string().as_bytes(), sent) else {
             panic!("not allowed")
         };
         assert_eq!((permit.call, permit.grant), (CallId(42), GrantId(41)));
-        assert_eq!(permit.valid_until, sent + LEASE);
+        assert_eq!(permit.asked, sent);
         assert_eq!(permit.expires_at.0, 1_795_402_042_500_000_000);
     }
 

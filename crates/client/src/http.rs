@@ -5,15 +5,18 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use bailiwick_core::command::Finish;
+use bailiwick_core::enforce::Nonce;
 use bailiwick_core::event::Outcome;
-use bailiwick_core::id::{RequestId, TaskId};
+use bailiwick_core::id::{PointId, RequestId, TaskId};
 use bailiwick_core::record::hash::Digest;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde_json::Value;
 
-use crate::authority::{AUTHORIZE_TIMEOUT, Ask, Authority, NewTask, Ruling, Signals};
-use crate::{Error, evaluation, revocations};
+use crate::authority::{
+    AUTHORIZE_TIMEOUT, Ask, Authority, LEASE, NewTask, Ping, Pong, Ruling, Signals,
+};
+use crate::{Error, Revocations, evaluation};
 
 /// How long a connection may take to come about.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -226,8 +229,56 @@ impl Authority for Http {
     }
 
     fn revocations(&self, from: Option<u64>) -> Signals {
-        revocations::follow(self.clone(), from)
+        Box::pin(Revocations::follow(self, from))
     }
+
+    async fn ping(&self, ping: Ping) -> Result<Pong, Error> {
+        let path = path(["v1", "enforcement-points", ping.point.as_str(), "ping"]);
+        let nonce = nonce_text(ping.nonce);
+        let body = PingBody { nonce: &nonce, applied: ping.applied };
+        let request = self.with_body(Method::POST, &path, &body)?.timeout(LEASE);
+        let answer = bytes(&path, request).await?;
+        pong(&path, &answer, ping.nonce)
+    }
+
+    async fn leave(&self, point: PointId) -> Result<(), Error> {
+        let path = path(["v1", "enforcement-points", point.as_str()]);
+        let request = self.request(Method::DELETE, &path, &[])?.timeout(LEASE);
+        bytes(&path, request).await.map(|_| ())
+    }
+}
+
+/// Body of `POST /v1/enforcement-points/{id}/ping`.
+#[derive(serde::Serialize)]
+struct PingBody<'a> {
+    nonce: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    applied: Option<u64>,
+}
+
+#[derive(serde::Deserialize)]
+struct PongBody {
+    nonce: String,
+    number: u64,
+    lease_ms: u64,
+}
+
+fn nonce_text(nonce: Nonce) -> String {
+    format!("{:032x}", nonce.0)
+}
+
+/// Reads the answer to a ping. It gives a lease only if it is the answer to this very ping, from a
+/// server that lets leases last as long as we do: it would count us as stopped too early otherwise.
+fn pong(path: &str, answer: &[u8], nonce: Nonce) -> Result<Pong, Error> {
+    let answer: PongBody = serde_json::from_slice(answer).map_err(|e| Error::answer(path, e))?;
+    if answer.nonce != nonce_text(nonce) {
+        return Err(Error::answer(path, "it is the answer to another ping"));
+    }
+    if u128::from(answer.lease_ms) < LEASE.as_millis() {
+        let why = format_args!("leases of {} ms are shorter than ours", answer.lease_ms);
+        return Err(Error::answer(path, why));
+    }
+    Ok(Pong { nonce, number: answer.number })
 }
 
 /// Body of `POST /v1/calls/{id}/finish`.
@@ -355,6 +406,25 @@ mod tests {
             assert!(matches!(Http::new(bad, None), Err(Error::Url { .. })), "{bad}");
         }
         assert!(matches!(Http::new("http://h", Some("a\nb")), Err(Error::KeyForm)));
+    }
+
+    #[test]
+    fn a_ping_is_answered_only_by_its_own_answer() {
+        let nonce = Nonce(0xab);
+        let own = format!("{}ab", "0".repeat(30));
+        let check = |nonce_said: &str, lease: u64| {
+            let answer = serde_json::json!({"nonce": nonce_said, "number": 18, "lease_ms": lease,
+                "ledger": "default"});
+            pong("/p", answer.to_string().as_bytes(), nonce).ok()
+        };
+        assert_eq!(check(&own, 1_000), Some(Pong { nonce, number: 18 }));
+        assert_eq!(check(&own, 2_000), Some(Pong { nonce, number: 18 }));
+        assert_eq!(check(&own, 999), None);
+        assert_eq!(check(&own.replace("ab", "ac"), 1_000), None);
+        assert_eq!(check("ab", 1_000), None);
+        for bad in ["", "{}", r#"{"nonce":"000000000000000000000000000000ab","lease_ms":1000}"#] {
+            assert!(pong("/p", bad.as_bytes(), nonce).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub const KEPT_MAX: usize = 65_536;
 /// The `kind` of an item that ends nothing by itself: what it names is to be asked about again.
 pub const RECHECK: &str = "recheck";
 
-/// One narrowing event as subscribers hear it.
+/// One narrowing event with its number.
 #[derive(
     Debug,
     Clone,
@@ -49,6 +49,115 @@ pub struct Item {
     pub by: Actor,
     /// Index of the event that led to it.
     pub cause: Option<u64>,
+}
+
+/// One narrowing event as subscribers hear it, whichever way it comes.
+// INVARIANT: publishers compare what is stored with these, so the bytes of a line never change.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+#[schemars(title = "Item")]
+pub struct Line<'a> {
+    /// 1-based, contiguous over the ledger: a gap means something was missed.
+    pub number: u64,
+    /// Index of the event.
+    pub index: u64,
+    /// Link of the event.
+    pub link: Link,
+    /// Time of the event, Unix nanoseconds.
+    pub time: Time,
+    /// The ledger's name.
+    pub ledger: &'a str,
+    /// The event's kind, or `recheck` where policy or registry may have narrowed something.
+    pub kind: &'a str,
+    /// What is narrowed.
+    pub selector: &'a Selector,
+    /// Whether it stays suspended until lifted.
+    pub suspend: bool,
+    /// A word for programs.
+    pub reason_code: Option<&'a Text>,
+    /// Words for people.
+    pub reason: Option<&'a Text>,
+    /// Who did it.
+    pub by: &'a Actor,
+    /// Index of the event that led to it.
+    pub cause: Option<u64>,
+}
+
+impl Item {
+    /// The item of an event that is the `number`-th to narrow something; none when it does not.
+    #[must_use]
+    pub fn of(number: u64, place: Place, event: &Event) -> Option<Self> {
+        let narrowing = narrowing(&event.fact)?;
+        Some(Self {
+            number,
+            index: place.index,
+            link: place.link,
+            time: place.time,
+            kind: narrowing.kind.unwrap_or_else(|| event.fact.name()).to_owned(),
+            selector: narrowing.selector,
+            suspend: narrowing.suspend,
+            reason_code: narrowing.reason_code,
+            reason: narrowing.reason,
+            by: event.about.actor.clone(),
+            cause: event.about.cause,
+        })
+    }
+
+    /// `<scope>.<id>`: what a subscriber of a subject-based feed filters by. An id that a subject
+    /// cannot hold stands there as `h-` and the first 32 digits of its BLAKE3, `_` for everything.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        let id = self.selector.id();
+        let token = match &self.selector {
+            Selector::All => "_".to_owned(),
+            Selector::Grant(_)
+            | Selector::Agent(_)
+            | Selector::Owner(_)
+            | Selector::Task(_)
+            | Selector::Tool(_)
+            | Selector::Resource(_) => token(id),
+        };
+        format!("{}.{token}", self.selector.scope())
+    }
+
+    /// The item as subscribers of the ledger called `ledger` get it.
+    #[must_use]
+    pub fn line<'a>(&'a self, ledger: &'a str) -> Line<'a> {
+        Line {
+            number: self.number,
+            index: self.index,
+            link: self.link,
+            time: self.time,
+            ledger,
+            kind: &self.kind,
+            selector: &self.selector,
+            suspend: self.suspend,
+            reason_code: self.reason_code.as_ref(),
+            reason: self.reason.as_ref(),
+            by: &self.by,
+            cause: self.cause,
+        }
+    }
+
+    /// [`Item::line`] as JSON on one line.
+    #[must_use]
+    pub fn to_json(&self, ledger: &str) -> String {
+        // An item has nothing that JSON cannot hold.
+        serde_json::to_string(&self.line(ledger)).unwrap_or_default()
+    }
+}
+
+/// Longest id that stands in a subject as it is.
+const TOKEN_BYTES_MAX: usize = 64;
+/// Hexadecimal digits of the hash of any other.
+const TOKEN_HASH_DIGITS: usize = 32;
+
+fn token(id: String) -> String {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    if (1..=TOKEN_BYTES_MAX).contains(&id.len()) && id.bytes().all(allowed) {
+        return id;
+    }
+    let hash = blake3::hash(id.as_bytes()).to_hex();
+    format!("h-{}", &hash[..TOKEN_HASH_DIGITS])
 }
 
 /// The feed of one ledger.
@@ -111,21 +220,9 @@ impl Feed {
     }
 
     pub(crate) fn take(&mut self, place: Place, event: &Event) {
-        let Some(narrowing) = narrowing(&event.fact) else { return };
-        self.last += 1;
-        self.kept.push_back(Item {
-            number: self.last,
-            index: place.index,
-            link: place.link,
-            time: place.time,
-            kind: narrowing.kind.unwrap_or_else(|| event.fact.name()).to_owned(),
-            selector: narrowing.selector,
-            suspend: narrowing.suspend,
-            reason_code: narrowing.reason_code,
-            reason: narrowing.reason,
-            by: event.about.actor.clone(),
-            cause: event.about.cause,
-        });
+        let Some(item) = Item::of(self.last + 1, place, event) else { return };
+        self.last = item.number;
+        self.kept.push_back(item);
         if self.kept.len() > KEPT_MAX {
             self.kept.pop_front();
         }
@@ -195,5 +292,97 @@ fn narrowing(fact: &Fact) -> Option<Narrowing> {
         | Fact::SuspensionLifted(_)
         | Fact::RevocationEnforced(_)
         | Fact::FindingRaised(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Role;
+    use crate::id::{AgentId, CredentialId, GrantId, OwnerId, Resource, TaskId, ToolId};
+
+    fn item(selector: Selector) -> Item {
+        Item {
+            number: 3,
+            index: 9,
+            link: Link([0xab; 32]),
+            time: Time(5),
+            kind: "revocation.issued".to_owned(),
+            selector,
+            suspend: true,
+            reason_code: Some(Text::new("operator").unwrap()),
+            reason: None,
+            by: Actor::System,
+            cause: None,
+        }
+    }
+
+    fn agent(id: &str) -> Selector {
+        Selector::Agent(AgentId::new(id).unwrap())
+    }
+
+    #[test]
+    fn a_plain_id_stands_in_the_subject_as_it_is() {
+        let longest = "x".repeat(64);
+        for (selector, subject) in [
+            (Selector::Grant(GrantId(17)), "grant.grant_17".to_owned()),
+            (agent("bot-1_A"), "agent.bot-1_A".to_owned()),
+            (agent(&longest), format!("agent.{longest}")),
+            (Selector::Owner(OwnerId::new("alice").unwrap()), "owner.alice".to_owned()),
+            (Selector::Task(TaskId(4)), "task.task_4".to_owned()),
+            (Selector::All, "all._".to_owned()),
+        ] {
+            assert_eq!(item(selector).subject(), subject);
+        }
+    }
+
+    #[test]
+    fn an_id_that_a_subject_cannot_hold_stands_there_as_its_hash() {
+        // `printf crm://case/17 | b3sum`
+        let resource = Selector::Resource(Resource::new("crm://case/17").unwrap());
+        assert_eq!(item(resource).subject(), "resource.h-a4c2c18062bdd46529a5661553c4aaf7");
+        let long = "x".repeat(65);
+        let tool = |id: &str| Selector::Tool(ToolId::new(id).unwrap());
+        for selector in [
+            Selector::Owner(OwnerId::new("alice@example.com").unwrap()),
+            agent("a.b"),
+            agent(&long),
+            tool("crm/read_case"),
+        ] {
+            let subject = item(selector.clone()).subject();
+            let (scope, token) = subject.split_once('.').unwrap();
+            assert_eq!(scope, selector.scope());
+            let digits = token.strip_prefix("h-").unwrap();
+            let hash = blake3::hash(selector.id().as_bytes()).to_hex();
+            assert_eq!(digits, &hash[..32]);
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_an_item_never_change() {
+        let everything = item(Selector::All).to_json("default");
+        let link = "ab".repeat(32);
+        assert_eq!(
+            everything,
+            format!(
+                r#"{{"number":3,"index":9,"link":"{link}","time":5,"ledger":"default","kind":"revocation.issued","selector":"all","suspend":true,"reason_code":"operator","reason":null,"by":"system","cause":null}}"#
+            )
+        );
+        let by = Actor::Credential { id: CredentialId::new("desk").unwrap(), role: Role::Operator };
+        let reason = Some(Text::new("a \"word\"\nand more").unwrap());
+        let one = Item { by, reason, cause: Some(8), suspend: false, ..item(agent("bot")) };
+        assert_eq!(
+            one.to_json("eu-1"),
+            format!(
+                r#"{{"number":3,"index":9,"link":"{link}","time":5,"ledger":"eu-1","kind":"revocation.issued","selector":{{"agent":"bot"}},"suspend":false,"reason_code":"operator","reason":"a \"word\"\nand more","by":{{"credential":{{"id":"desk","role":"operator"}}}},"cause":8}}"#
+            )
+        );
+    }
+
+    #[test]
+    fn a_line_is_read_as_the_item_it_was() {
+        let one = item(agent("bot"));
+        let read: Item = serde_json::from_str(&one.to_json("default")).unwrap();
+        assert_eq!(read, one);
     }
 }

@@ -272,6 +272,15 @@ impl State {
         self.calls.get(call)
     }
 
+    /// Authorized calls with an id above `after` whose outcome an enforcement point will report,
+    /// in order.
+    pub fn open_calls(
+        &self,
+        after: Option<crate::id::CallId>,
+    ) -> impl Iterator<Item = (crate::id::CallId, &OpenCall)> {
+        self.calls.after(after)
+    }
+
     /// What was answered to a caller's id before.
     #[must_use]
     pub fn memo(

@@ -3,7 +3,7 @@
 //! An MCP client starts the gate where it would have started a server; the gate starts the server
 //! and stands in between. It asks an [`Authority`](bailiwick_client::Authority) about every tool
 //! call, passes on the very bytes that were decided about, records what came of them, and cuts what
-//! runs when a revocation covers it.
+//! runs when a revocation covers it or its lease ends.
 //!
 //! ```no_run
 //! # use bailiwick_gateway::{mapping::{Mapping, ServerName}, pipeline::Config, stdio, upstream::stdio::Launch};
@@ -12,7 +12,8 @@
 //! let server = ServerName::from_command(&command)?;
 //! let mapping = Mapping::unmapped(server, std::env::current_dir()?);
 //! let agent = "support".parse()?;
-//! let config = Config { agent, on_behalf_of: None, task: None, mapping };
+//! let point = format!("gateway-support-{:08x}", rand::random::<u32>()).parse()?;
+//! let config = Config { agent, on_behalf_of: None, task: None, mapping, point };
 //! let launch = Launch { command, environment: vec![], directory: None };
 //! let (from, to) = stdio::streams();
 //! let status = stdio::run(config, &launch, ledger.into(), from, to).await?;

@@ -11,12 +11,15 @@
 //!   never passed on, is dropped;
 //! - a call that asks to become a task is refused: it would outlive what can be cut.
 //!
-//! **Revocation.** The loop follows the authority's feed. An item that covers a running call cuts
-//! it: the server is told to cancel, the client gets a result that says so, and `cut` is recorded; a
-//! late answer is dropped. An item that comes between the decision and the passing on stops the call
-//! there. While the feed is silent new calls are still put to the authority, which knows; running
-//! calls are cut two leases after the last sign of life (or after they were passed on, if that was
-//! later), and all of them at once when items may have been missed.
+//! **Revocation.** The loop holds a lease with the authority and follows its feed ([`Pulse`]), under
+//! the rules of [`enforce::Guard`]. An item that names a running call cuts it: the server is told to
+//! cancel, the client gets a result that says so, and `cut` is recorded; a late answer is dropped.
+//! Only then is the item acknowledged. When the lease ends, or items were missed for good, everything
+//! that runs is cut. A permit is judged again right before the call is passed on.
+//!
+//! A new call is put to the authority only while its permit could be used. Before the session's
+//! first lease, and while items are missing that have been asked for again, it waits, as long as a
+//! decision may take; once a lease was lost it is denied `unavailable` without being asked about.
 //!
 //! The loop takes one [`Input`] after the other and waits for nothing else: decisions and reports are
 //! futures it polls, and writers have queues of their own, so a slow ledger, client or server does
@@ -28,17 +31,16 @@ mod decide;
 mod pass;
 mod writer;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bailiwick_client::authority::{AUTHORIZE_TIMEOUT, Authority, LEASE, Signals};
-use bailiwick_client::revocations::Signal;
-use bailiwick_core::feed::Item;
-use bailiwick_core::id::{AgentId, OwnerId, SessionId, TaskId};
+use bailiwick_client::authority::{AUTHORIZE_TIMEOUT, Authority};
+use bailiwick_client::guard::{Beat, Pulse};
+use bailiwick_core::enforce;
+use bailiwick_core::id::{AgentId, OwnerId, PointId, SessionId, TaskId};
+use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use futures::{FutureExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -50,18 +52,14 @@ use crate::upstream::{Reader, Upstream};
 
 use calls::Requests;
 pub use calls::{CALLS_MAX, REQUESTS_MAX};
-use decide::Decided;
 pub use decide::JUSTIFICATION;
+use decide::{Decided, Waiting};
 use writer::Outbox;
 
 /// How long requests in flight may still take when the client has closed its side.
 pub const DRAIN_TIME: Duration = Duration::from_secs(2);
-/// How long a running call may go on without a sign of life from the authority.
-pub const BLIND_TIME: Duration = Duration::from_millis(2 * LEASE.as_millis() as u64);
 /// How many outcomes may wait to be recorded before no further calls are read.
 const REPORTS_MAX: usize = 1_024;
-/// How many feed items are kept for decisions that are still under way.
-const RECENT_MAX: usize = 4_096;
 
 /// What a session of the gate is about.
 #[derive(Debug, Clone)]
@@ -74,6 +72,8 @@ pub struct Config {
     pub task: Option<TaskId>,
     /// What the server's tools mean.
     pub mapping: Mapping,
+    /// The session's name as an enforcement point, which no other session has or had.
+    pub point: PointId,
 }
 
 /// Why a session ended.
@@ -90,7 +90,7 @@ pub enum Ending {
 /// Everything the loop reacts to.
 enum Input {
     Stop,
-    Signal(Option<Signal>),
+    Beat(Beat),
     Deadline,
     Decided(Decided),
     Reported,
@@ -114,7 +114,6 @@ pub async fn run<A: Authority>(
     let mut sources = Sources {
         client: Lines::new(from_client, CLIENT_FRAME_BYTES_MAX),
         server: Lines::new(reader, SERVER_FRAME_BYTES_MAX),
-        signals: Some(authority.revocations(None)),
     };
     let mut session = Session::new(config, authority, client, server);
     let mut stop = std::pin::pin!(stop);
@@ -125,8 +124,8 @@ pub async fn run<A: Authority>(
         let input = next(&mut session, &mut sources, &mut stop).await;
         if matches!(input, Input::Decided(_)) {
             // What came while the decision was on its way counts before it is used.
-            while let Some(Some(signal)) = next_signal(&mut sources.signals).now_or_never() {
-                session.heard(Some(signal));
+            while let Some(beat) = session.pulse.heard_already() {
+                session.beat(beat);
             }
         }
         if let Some(ending) = session.take(input) {
@@ -134,13 +133,14 @@ pub async fn run<A: Authority>(
         }
     };
     session.end_requests(ending);
-    let Session { client, server, .. } = session.settle().await;
+    let Session { client, server, pulse, .. } = session.settle().await;
     drop(server);
     let _ = tokio::time::timeout(crate::upstream::stdio::PATIENCE, server_writer).await;
     if let Some(process) = process {
         let status = process.end().await;
         tracing::debug!(?status, "the server has ended");
     }
+    pulse.leave().await;
     drop(client);
     let _ = tokio::time::timeout(crate::upstream::stdio::PATIENCE, client_writer).await;
     ending
@@ -149,8 +149,6 @@ pub async fn run<A: Authority>(
 struct Sources<R> {
     client: Lines<R>,
     server: Lines<Reader>,
-    /// None when the stream has ended, which it should not.
-    signals: Option<Signals>,
 }
 
 /// The next thing to react to; revocations before anything that they could stop.
@@ -160,7 +158,7 @@ async fn next<A: Authority, R: AsyncRead + Unpin>(
     stop: &mut (impl Future<Output = ()> + Unpin),
 ) -> Input {
     let deadline = session.deadline();
-    let Session { deciding, reports, client, server, draining, .. } = session;
+    let Session { deciding, reports, client, server, draining, pulse, .. } = session;
     let reads_client = draining.is_none() && reports.len() < REPORTS_MAX;
     let from_client = async {
         if !client.has_room().await {
@@ -189,24 +187,11 @@ async fn next<A: Authority, R: AsyncRead + Unpin>(
     tokio::select! {
         biased;
         () = stop => Input::Stop,
-        signal = next_signal(&mut sources.signals) => Input::Signal(signal),
+        beat = pulse.next() => Input::Beat(beat),
         () = sleep_until(deadline) => Input::Deadline,
         Some(decided) = deciding.next(), if !deciding.is_empty() => Input::Decided(decided),
         Some(()) = reports.next(), if !reports.is_empty() => Input::Reported,
         input = lines => input,
-    }
-}
-
-async fn next_signal(signals: &mut Option<Signals>) -> Option<Signal> {
-    match signals {
-        Some(stream) => {
-            let signal = stream.next().await;
-            if signal.is_none() {
-                *signals = None;
-            }
-            signal
-        }
-        None => std::future::pending().await,
     }
 }
 
@@ -232,23 +217,19 @@ struct Session<A> {
     requests: Requests,
     deciding: FuturesUnordered<BoxFuture<'static, Decided>>,
     reports: FuturesUnordered<BoxFuture<'static, ()>>,
-    feed: Feed,
+    pulse: Pulse<A>,
+    guard: enforce::Guard,
+    /// Whether there has been a lease; before the first one calls wait for it.
+    had_lease: bool,
+    /// Calls that will be put to the authority when they may.
+    waiting: Vec<Waiting>,
     /// Until when requests may still finish after the client closed its side.
     draining: Option<Instant>,
 }
 
-/// What is known of revocations.
-struct Feed {
-    /// Since when there has been no sign of life.
-    lost_since: Option<Instant>,
-    /// When items may last have been missed.
-    missed_at: Option<Instant>,
-    /// Items that a decision under way may not know of, oldest first, with when they were heard.
-    recent: VecDeque<(Instant, Item)>,
-}
-
 impl<A: Authority> Session<A> {
     fn new(config: Config, authority: Arc<A>, client: Outbox, server: Outbox) -> Self {
+        let pulse = Pulse::new(Arc::clone(&authority), config.point.clone());
         Self {
             config,
             authority,
@@ -261,11 +242,10 @@ impl<A: Authority> Session<A> {
             requests: Requests::default(),
             deciding: FuturesUnordered::new(),
             reports: FuturesUnordered::new(),
-            feed: Feed {
-                lost_since: Some(Instant::now()),
-                missed_at: None,
-                recent: VecDeque::new(),
-            },
+            pulse,
+            guard: enforce::Guard::new(enforce::LEASE),
+            had_lease: false,
+            waiting: Vec::new(),
             draining: None,
         }
     }
@@ -274,12 +254,12 @@ impl<A: Authority> Session<A> {
     fn take(&mut self, input: Input) -> Option<Ending> {
         match input {
             Input::Stop => return Some(Ending::Stopped),
-            Input::Signal(signal) => self.heard(signal),
+            Input::Beat(beat) => self.beat(beat),
             Input::Deadline => {
                 if self.draining.is_some_and(|until| until <= Instant::now()) {
                     return Some(Ending::ClientGone);
                 }
-                self.cut_the_blind();
+                self.look();
             }
             Input::Decided(decided) => self.decided(decided),
             Input::Reported => {}
@@ -300,9 +280,11 @@ impl<A: Authority> Session<A> {
 
     /// When something has to be done even if nothing happens.
     fn deadline(&self) -> Option<Instant> {
-        let blind =
-            self.requests.running().filter_map(|(_, call)| self.feed.blind_at(call.forwarded));
-        blind.chain(self.draining).min()
+        let depends = !self.waiting.is_empty() || self.requests.running().next().is_some();
+        let lease = self.guard.lease_ends().filter(|_| depends);
+        let lease = lease.map(|ends| self.pulse.clock().moment(ends));
+        let waiting = self.waiting.iter().map(|call| call.until);
+        waiting.chain(lease).chain(self.draining).min()
     }
 
     /// Waits, not for long, until every decision is known and every outcome recorded.

@@ -34,10 +34,23 @@ impl Clock {
     pub(crate) fn read(&mut self) -> Time {
         let now = (wall(), Instant::now());
         self.compare(now);
-        let since = |floor: (Time, Instant)| Time(floor.0.0 + nanos(now.1.duration_since(floor.1)));
-        let reading = self.floor.map_or(now.0, |floor| now.0.max(since(floor)));
+        let reading = self.floor.map_or(now.0, |floor| now.0.max(reached(floor, now.1)));
         self.floor = Some((reading, now.1));
         reading
+    }
+
+    /// Another writer has recorded an event at `last`: time goes on from there. The clock is unsure
+    /// when that is far ahead of it, as at a start.
+    pub(crate) fn follow(&mut self, last: Time) {
+        let now = (wall(), Instant::now());
+        let behind = last.since(now.0);
+        if behind > BEHIND_MAX && self.unsure.is_none() {
+            self.unsure =
+                Some(format!("the system's clock is {behind} behind the ledger's last event"));
+        }
+        if self.floor.is_none_or(|floor| last > reached(floor, now.1)) {
+            self.floor = Some((last, now.1));
+        }
     }
 
     /// Why the clock cannot be trusted, until an operator confirms it.
@@ -60,6 +73,11 @@ impl Clock {
         }
         self.seen = now;
     }
+}
+
+/// What a clock that read `floor` shows at `now`.
+fn reached(floor: (Time, Instant), now: Instant) -> Time {
+    Time(floor.0.0 + nanos(now.duration_since(floor.1)))
 }
 
 /// The system's clock.
@@ -93,6 +111,19 @@ mod tests {
         assert!(clock.unsure().is_some());
         clock.confirm();
         assert!(clock.unsure().is_none());
+    }
+
+    #[test]
+    fn time_goes_on_from_what_another_writer_recorded() {
+        let mut clock = Clock::start(None);
+        let ahead = wall().after(Span::seconds(3));
+        clock.follow(ahead);
+        assert!(clock.unsure().is_none());
+        assert!(clock.read() >= ahead);
+        clock.follow(Time(ahead.0 - 1));
+        assert!(clock.read() >= ahead, "an earlier event does not take it back");
+        clock.follow(wall().after(Span::seconds(60)));
+        assert!(clock.unsure().is_some());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bailiwick_core::command::{
@@ -30,15 +30,20 @@ use crate::tail::{Follower, Head, Tail};
 
 mod batch;
 mod counters;
+mod deliver;
 mod open;
+mod overlay;
+mod overtaken;
 mod queue;
 mod run;
+mod standing;
 
 pub use counters::{APPEND_BUCKETS_SECONDS, Counters};
 pub use queue::QUEUE_MAX;
 
 use counters::Counts;
 use queue::{Queue, Rejected, Waiting};
+use standing::Standing;
 
 /// How long a caller waits before a command that cannot be recorded is refused `unavailable`.
 pub const ANSWER_MAX: Duration = Duration::from_secs(2);
@@ -137,6 +142,7 @@ struct Shared {
     tail: Arc<Tail>,
     projector: Projector,
     counts: Counts,
+    standing: Standing,
     /// Why no command is taken.
     trouble: Mutex<Option<String>>,
     clock_confirmed: std::sync::atomic::AtomicBool,
@@ -181,7 +187,7 @@ impl Ledger {
         }
         let is_call = matches!(submission.command, Command::Authorize(_));
         let (reply, answer) = oneshot::channel();
-        let waiting = Waiting { submission, reply: Some(reply) };
+        let waiting = Waiting::new(submission, reply);
         if let Err(rejected) = self.inner.shared.queue.push(waiting) {
             return self.reject(rejected, is_call);
         }
@@ -288,6 +294,20 @@ impl Ledger {
         }
     }
 
+    /// When this process last became the ledger's writer; none while it is not, because another
+    /// writer took up the ledger or this one is stopped.
+    #[must_use]
+    pub fn writer_since(&self) -> Option<Instant> {
+        self.inner.shared.standing.since()
+    }
+
+    /// When the last round trip to the log began that showed that this process is the writer; none
+    /// while it is not. While the log answers, the next one begins within 200 milliseconds.
+    #[must_use]
+    pub fn last_round_trip(&self) -> Option<Instant> {
+        self.inner.shared.standing.last_round_trip()
+    }
+
     /// Counts since the start, for metrics.
     #[must_use]
     pub fn counters(&self) -> Counters {
@@ -315,8 +335,8 @@ impl Ledger {
         })
     }
 
-    /// Stops taking commands, finishes those taken, writes snapshot and anchor, lets go of the
-    /// log. Blocks until done.
+    /// Stops taking commands, finishes those taken, writes snapshot and anchor, ends the wait of
+    /// everyone who follows, lets go of the log. Blocks until done.
     pub fn close(&self) {
         self.inner.close();
     }
@@ -331,6 +351,7 @@ impl Inner {
             let _ = engine.join();
             self.shared.projector.close(self.shared.tail.head().entry);
             self.shared.keeper.flush();
+            self.shared.tail.close();
         }
     }
 }

@@ -110,9 +110,11 @@ pub fn catch_up(
     })
 }
 
-struct Verified {
-    entry: Committed,
-    position: Position,
+/// An entry that was verified as the next one.
+pub(crate) struct Verified {
+    pub(crate) entry: Committed,
+    /// Where a reader stands after it.
+    pub(crate) position: Position,
     /// The ring after this entry, if it changed.
     keys: Option<KeyRing>,
 }
@@ -125,20 +127,33 @@ fn verify_all(
 ) -> Result<(), Error> {
     let signatures = Signatures::TrustedUpTo(anchored);
     loop {
-        let read = reader.read(position.entry_number + 1, READ_ENTRIES, READ_BYTES)?;
-        if read.is_empty() {
-            return Ok(());
-        }
-        let mut batch = Vec::with_capacity(read.len());
-        for bytes in read {
-            let verified = verify_one(ledger, &position, &mut keys, signatures, bytes)?;
-            position = verified.position;
-            batch.push(verified);
-        }
-        if !send(Ok(batch)) {
+        let batch = read_on(ledger, &mut position, &mut keys, signatures, reader)?;
+        if batch.is_empty() || !send(Ok(batch)) {
             return Ok(());
         }
     }
+}
+
+/// Reads and verifies entries after `position`, a bounded number, and moves `position` and `keys`
+/// on. None when there are none.
+///
+/// # Errors
+/// As [`catch_up`]; `position` and `keys` are then of no use, unless the log could not be read.
+pub(crate) fn read_on(
+    ledger: LedgerId,
+    position: &mut Position,
+    keys: &mut KeyRing,
+    signatures: Signatures,
+    reader: &dyn Reader,
+) -> Result<Vec<Verified>, Error> {
+    let read = reader.read(position.entry_number + 1, READ_ENTRIES, READ_BYTES)?;
+    let mut batch = Vec::with_capacity(read.len());
+    for bytes in read {
+        let verified = verify_one(ledger, position, keys, signatures, bytes)?;
+        *position = verified.position;
+        batch.push(verified);
+    }
+    Ok(batch)
 }
 
 fn verify_one(

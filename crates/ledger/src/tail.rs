@@ -74,7 +74,9 @@ struct Recent {
 /// The durable end of the chain, with its recent entries.
 pub(crate) struct Tail {
     recent: Mutex<Recent>,
-    head: watch::Sender<Head>,
+    /// Gone once the ledger is closed, which ends the wait of everyone who follows.
+    sender: Mutex<Option<watch::Sender<Head>>>,
+    head: watch::Receiver<Head>,
     reader: Arc<dyn Reader>,
 }
 
@@ -86,7 +88,12 @@ impl std::fmt::Debug for Tail {
 
 impl Tail {
     pub(crate) fn new(reader: Arc<dyn Reader>, head: Head) -> Self {
-        Self { recent: Mutex::default(), head: watch::Sender::new(head), reader }
+        let (sender, head) = watch::channel(head);
+        Self { recent: Mutex::default(), sender: Mutex::new(Some(sender)), head, reader }
+    }
+
+    fn sender(&self) -> MutexGuard<'_, Option<watch::Sender<Head>>> {
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {
@@ -105,7 +112,14 @@ impl Tail {
             recent.bytes -= oldest.bytes.len();
         }
         drop(recent);
-        self.head.send_replace(head);
+        if let Some(sender) = &*self.sender() {
+            sender.send_replace(head);
+        }
+    }
+
+    /// Nothing more comes. What is there can still be read.
+    pub(crate) fn close(&self) {
+        *self.sender() = None;
     }
 
     pub(crate) fn head(&self) -> Head {
@@ -113,7 +127,9 @@ impl Tail {
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<Head> {
-        self.head.subscribe()
+        let mut head = self.head.clone();
+        head.mark_unchanged();
+        head
     }
 
     /// Durable entries after `entry`, a bounded number, none when there are none yet.
@@ -155,8 +171,8 @@ impl Follower {
         Self { tail, head, at: after_entry, ready: VecDeque::new() }
     }
 
-    /// The next durable entry, waiting for it if need be. A follower keeps the tail it reads alive,
-    /// so closing the ledger does not end the wait: whoever follows has to be told to stop.
+    /// The next durable entry, waiting for it if need be. None when the ledger is closed and
+    /// everything was read.
     ///
     /// Reads from the log block; call this on a thread that may block, or from a task that reads
     /// only what is recent.

@@ -20,10 +20,15 @@ use bailiwick_core::record::Digest;
 use bailiwick_ledger::{Config, Ledger, Reply, Store};
 
 #[path = "support/nats.rs"]
-#[expect(dead_code, reason = "the tests of the log use more of it")]
 mod nats;
+#[path = "support/proxy.rs"]
+#[expect(dead_code, reason = "the tests of the log use more of it")]
+mod proxy;
+
 #[path = "engine/outage.rs"]
 mod outage;
+#[path = "engine/overtaken.rs"]
+mod overtaken;
 
 fn config(dir: &Path) -> Config {
     Config {
@@ -265,6 +270,31 @@ async fn a_thousand_callers_share_entries_and_each_gets_its_own_answer() {
     }
     let counters = ledger.counters();
     assert!(counters.entries < 1_000, "{} entries for 1,000 calls", counters.entries);
+}
+
+#[tokio::test]
+async fn who_follows_gets_everything_and_then_the_end_when_the_ledger_closes() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    let mut follower = ledger.follow(0);
+    let following = tokio::spawn(async move {
+        let mut events = 0;
+        while let Some(entry) = follower.next().await.unwrap() {
+            events = entry.next_index();
+        }
+        events
+    });
+    let mut committed = ledger.committed();
+    furnish(&ledger).await;
+    assert!(committed.changed().await.is_ok());
+    ledger.close();
+    let within = Duration::from_secs(20);
+    let read = tokio::time::timeout(within, following).await.unwrap().unwrap();
+    assert_eq!(read, ledger.info().events);
+    assert!(committed.changed().await.is_err());
+    let mut late = ledger.follow(ledger.info().entries - 1);
+    assert!(late.next().await.unwrap().is_some(), "what is there can still be read");
+    assert!(late.next().await.unwrap().is_none());
 }
 
 #[test]

@@ -1,6 +1,8 @@
-//! Revocations: taken, listed, and what they suspend let go again. Their stream is in `stream`.
+//! Revocations: taken, listed, and what they suspend let go again. What one would end is counted in
+//! `preview`. Their stream is in `stream`, and who enforces them in `enforce`.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -9,18 +11,28 @@ use bailiwick_core::command::{Command, Revoke};
 use bailiwick_core::feed::{Item, ResumeError};
 use bailiwick_core::id::RevocationId;
 use bailiwick_core::state;
+use bailiwick_core::time::Span as Length;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{selector, text};
 use crate::auth::{Caller, READERS};
 use crate::body::{Asked, Told};
-use crate::command::{Recorded, changed, json};
+use crate::command::{Outcome, Recorded, changed, json};
 use crate::desk::Desk;
+use crate::enforce::{Awaited, Narrowed};
 use crate::moment;
 use crate::page::{self, Page, PageQuery, Span};
-use crate::problem::{Details, Problem};
+use crate::problem::{Details, INVALID_QUERY, OUT_OF_RANGE, Problem};
+
+pub(crate) mod preview;
+
+/// How long to wait until a revocation is enforced when the caller names no time.
+const WAIT: Length = Length::seconds(5);
+/// The longest wait: with the time that a body and the ledger may take, it stays below what a
+/// connection waits for an answer.
+const WAIT_MAX: Length = Length::seconds(60);
 
 const LIST: &str = "revocations";
 /// Kind of the feed items that are revocations.
@@ -42,6 +54,54 @@ pub(crate) struct NewRevocation {
     /// Words for people.
     #[serde(default)]
     reason: Option<String>,
+}
+
+/// Whether to wait until nobody acts any more on what is taken back.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct WaitQuery {
+    /// `enforced` waits until every enforcement point has acknowledged the revocation or its lease
+    /// has run out, and answers with `enforced` besides.
+    #[param(inline)]
+    wait: Option<WaitFor>,
+    /// How long to wait at most, such as `500ms`: `5s` if not given, at most `60s`. Only with `wait`.
+    timeout: Option<String>,
+}
+
+/// What to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WaitFor {
+    /// Nobody acts any more on what was taken back.
+    Enforced,
+}
+
+impl WaitQuery {
+    /// How long to wait until it is enforced, if at all.
+    fn timeout(&self) -> Result<Option<Duration>, Problem> {
+        let given: Option<Length> = self.timeout.as_deref().map(str::parse).transpose()?;
+        if self.wait.is_none() {
+            let refused = || INVALID_QUERY.with("`timeout` is only for `wait=enforced`");
+            return given.is_none().then_some(None).ok_or_else(refused);
+        }
+        let timeout = given.unwrap_or(WAIT);
+        if timeout > WAIT_MAX {
+            let detail = format!("`timeout` is {timeout}, at most {WAIT_MAX} is allowed");
+            return Err(OUT_OF_RANGE.with(detail));
+        }
+        Ok(Some(Duration::from_millis(timeout.0)))
+    }
+}
+
+/// The answer to a revocation.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Revoked {
+    #[serde(flatten)]
+    recorded: Recorded,
+    /// With `wait=enforced`: who enforces it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    enforced: Option<Awaited>,
 }
 
 /// What to let go of.
@@ -82,28 +142,56 @@ pub(crate) struct Revocation {
 }
 
 /// Take back, everywhere at once. Never refused for load; in force when this answers.
-#[utoipa::path(post, path = "/v1/revocations", tag = "revocations", request_body = NewRevocation,
+///
+/// With `wait=enforced` it answers when no enforcement point acts any more on what was taken back,
+/// or when the time is over: `enforced` says which, and who they are. The revocation stands either
+/// way.
+#[utoipa::path(post, path = "/v1/revocations", tag = "revocations", params(WaitQuery),
+    request_body = NewRevocation,
     responses(
-        (status = 201, body = Recorded),
-        (status = 202, body = Recorded, description = "in force, not on the ledger yet"),
+        (status = 201, body = Revoked),
+        (status = 202, body = Revoked, description = "in force, not on the ledger yet"),
         (status = "default", body = Details)))]
 pub(crate) async fn create(
     State(desk): State<Arc<Desk>>,
     caller: Caller,
+    Asked(query): Asked<WaitQuery>,
     Told { body, about }: Told<NewRevocation>,
 ) -> Result<Response, Problem> {
+    let asked = Instant::now();
+    let timeout = query.timeout()?;
     let revoke = Revoke {
         selector: selector(&body.selector)?,
         grants_only: body.grants_only,
         reason_code: text(body.reason_code.as_deref())?,
         reason: text(body.reason.as_deref())?,
     };
+    let trace = about.trace;
     let outcome = desk.submit(&caller, about, Command::Revoke(revoke)).await?;
     // The number that an unrecorded revocation will get is not known yet.
     let id = outcome.durable.then(|| RevocationId(outcome.done.index).to_string());
     let status = if outcome.durable { StatusCode::CREATED } else { StatusCode::ACCEPTED };
     let (receipt, durable) = (outcome.receipt, outcome.durable);
-    Ok(json(status, &Recorded { id, receipt, durable, in_force: Some(true) }))
+    let recorded = Recorded { id, receipt, durable, in_force: Some(true) };
+    let enforced = match timeout {
+        Some(timeout) => {
+            let narrowed = narrowed(&desk, &outcome).await;
+            Some(desk.wait_enforced(narrowed, asked, timeout, trace).await)
+        }
+        None => None,
+    };
+    Ok(json(status, &Revoked { recorded, enforced }))
+}
+
+/// What enforcement points have to enforce. That it cannot be told is no error: the revocation is
+/// in force, and what is not known is waited for longer.
+async fn narrowed(desk: &Desk, outcome: &Outcome) -> Narrowed {
+    if !outcome.durable {
+        return Narrowed::UNRECORDED;
+    }
+    let index = outcome.done.index;
+    let read = desk.read(move |state| Narrowed::of(state.feed(), state.next_index(), index));
+    read.await.unwrap_or(Narrowed::UNRECORDED)
 }
 
 /// Lift the suspension that a revocation left. Grants from before stay ended.

@@ -8,7 +8,6 @@ use bailiwick_core::feed::Item;
 use bailiwick_ledger::Ledger;
 use futures::FutureExt as _;
 use futures::future::{Either, select};
-use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
 
 use super::{PIECE_MAX, STREAMS_MAX};
@@ -108,6 +107,17 @@ impl Position {
         }
     }
 
+    /// The ledger's name.
+    pub(crate) fn ledger(&self) -> &str {
+        &self.ledger
+    }
+
+    /// The number of the newest item; none when nobody follows the ledger any more.
+    pub(crate) fn stands_at(&self) -> Option<u64> {
+        let frames = self.frames.read().unwrap_or_else(PoisonError::into_inner);
+        (!frames.ended).then_some(frames.last)
+    }
+
     fn frames(&self) -> RwLockWriteGuard<'_, Frames> {
         self.frames.write().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,17 +156,9 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// An item as it stands in the stream.
-#[derive(Debug, Serialize)]
-struct Line<'a> {
-    #[serde(flatten)]
-    item: &'a Item,
-    ledger: &'a str,
-}
-
 pub(super) fn frame(ledger: &str, item: &Item) -> Bytes {
-    // An item has nothing that JSON cannot hold, and JSON on one line has no line breaks.
-    let data = serde_json::to_string(&Line { item, ledger }).unwrap_or_default();
+    // JSON on one line has no line breaks.
+    let data = item.to_json(ledger);
     format!("id: {}\nevent: revocation\ndata: {data}\n\n", item.number).into()
 }
 

@@ -7,6 +7,7 @@ use bailiwick_core::event::{Actor, Selector};
 use bailiwick_ledger::{Config, Ledger, Store};
 
 use super::*;
+use crate::enforce::Roster;
 
 struct House {
     desk: Arc<Desk>,
@@ -31,6 +32,7 @@ fn house() -> House {
         crate::desk::Settings { public_url: String::new(), person_types: Vec::new(), bench: false };
     let desk = Arc::new(Desk {
         feed: Position::new(&ledger),
+        points: Roster::new(&ledger),
         ledger,
         audit: Arc::new(Audit::new(Settings { threads: 1, at_once: 1 }).unwrap()),
         settings: Arc::new(settings),
@@ -120,6 +122,7 @@ async fn items_that_are_not_ready_come_from_the_committed_state() {
         ledger: house.desk.ledger.clone(),
         audit: Arc::clone(&house.desk.audit),
         feed: Position::new(&house.desk.ledger),
+        points: house.desk.points.clone(),
         settings: Arc::clone(&house.desk.settings),
         closing: house.desk.closing.clone(),
     };

@@ -165,6 +165,10 @@ impl House {
         key
     }
 
+    pub(crate) async fn delete_as(&self, key: &str, path: &str) -> Answer {
+        self.send(Method::DELETE, path, key, &[], "").await
+    }
+
     /// Alice, her agent `a1` that may do everything in `crm/`, and a policy that permits it just
     /// in time.
     pub(crate) async fn furnish(&self) {

@@ -49,6 +49,7 @@ async fn every_route_takes_its_own_roles_and_no_other() {
         ("/v1/grants", &["admin", "operator", "agent", "auditor"]),
         ("/v1/grants/requests", &["admin", "operator", "agent", "auditor"]),
         ("/v1/revocations", readers),
+        ("/v1/enforcement-points", readers),
         ("/v1/events", readers),
         ("/v1/events/0", readers),
         ("/v1/credentials", readers),
@@ -66,12 +67,21 @@ async fn every_route_takes_its_own_roles_and_no_other() {
         ("/v1/grants/requests", grant, &["admin", "operator", "enforcer", "agent"]),
         ("/v1/revocations", json!({"selector": {"agent": "a9"}}), runners),
         ("/v1/revocations/lift", json!({"selector": "all"}), runners),
+        ("/v1/revocations/preview", json!({"selector": "all"}), readers),
+        (
+            "/v1/enforcement-points/g1/ping",
+            json!({"nonce": "0".repeat(32)}),
+            &["admin", "enforcer", "agent"],
+        ),
         ("/v1/credentials/none/revoke", json!({}), &["admin"]),
         ("/v1/sql", json!({"sql": "select 1"}), readers),
         ("/access/v1/evaluation", question(), &["admin", "enforcer", "agent"]),
     ] {
         assert_eq!(allowed(&house, Method::POST, path, body).await, roles, "POST {path}");
     }
+    let path = "/v1/enforcement-points/g1";
+    let leave = allowed(&house, Method::DELETE, path, Value::Null).await;
+    assert_eq!(leave, ["admin", "enforcer", "agent"]);
 }
 
 #[tokio::test]

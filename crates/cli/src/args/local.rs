@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bailiwick_core::id::{AgentId, OwnerId, TaskId};
+use bailiwick_core::id::{AgentId, OwnerId, PointId, TaskId};
 use bailiwick_core::record::{Link, PublicKey};
 use clap::Subcommand;
 
@@ -108,6 +108,10 @@ pub(crate) struct Gateway {
     /// What the server's tools mean: a `tools.toml`
     #[arg(long, value_name = "FILE")]
     pub(crate) tools: Option<PathBuf>,
+    /// Its name as an enforcement point; each start adds eight random digits [default:
+    /// gateway-AGENT]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) point: Option<PointId>,
     /// A variable that the server gets besides the usual ones; may be repeated
     #[arg(long = "env", value_name = "NAME")]
     pub(crate) environment: Vec<String>,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use bailiwick_client::discover::discover;
+use bailiwick_core::id::{AgentId, NAME_BYTES_MAX, PointId};
 use bailiwick_gateway::mapping::{Mapping, ServerName};
 use bailiwick_gateway::pipeline::Config;
 use bailiwick_gateway::stdio;
@@ -23,8 +24,14 @@ pub(super) fn run(args: args::Gateway) -> Result<ExitCode> {
         (None, Some(named)) => Mapping::unmapped(named, root),
         (None, None) => Mapping::unmapped(ServerName::from_command(&args.command)?, root),
     };
-    let config =
-        Config { agent: args.agent, on_behalf_of: args.on_behalf_of, task: args.task, mapping };
+    let point = point(args.point, &args.agent)?;
+    let config = Config {
+        agent: args.agent,
+        on_behalf_of: args.on_behalf_of,
+        task: args.task,
+        mapping,
+        point,
+    };
     let launch = Launch { command: args.command, environment: args.environment, directory: None };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
@@ -34,4 +41,43 @@ pub(super) fn run(args: args::Gateway) -> Result<ExitCode> {
     // A read of standard input may still wait; it must not hold up the end.
     runtime.shutdown_background();
     Ok(ExitCode::from(ended?.code()))
+}
+
+/// The name of this process as an enforcement point, which none before it had and none after it will
+/// have: what a point has acknowledged says nothing about the one that comes after it.
+fn point(name: Option<PointId>, agent: &AgentId) -> Result<PointId> {
+    let life = format!("-{:08x}", rand::random::<u32>());
+    let name = match name {
+        Some(name) => name.to_string(),
+        None => {
+            let mut name = format!("gateway-{agent}");
+            name.truncate(NAME_BYTES_MAX - life.len());
+            name
+        }
+    };
+    PointId::new(&format!("{name}{life}")).context("the enforcement point's name cannot be used")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_lives_of_a_gateway_are_two_points() {
+        let agent = AgentId::new("support").unwrap();
+        let named = |name: Option<&str>| {
+            point(name.map(|name| PointId::new(name).unwrap()), &agent).map(|point| {
+                let (name, life) = point.as_str().rsplit_once('-').unwrap();
+                assert!(life.len() == 8 && life.bytes().all(|b| b.is_ascii_hexdigit()), "{point}");
+                (name.to_owned(), point.clone())
+            })
+        };
+        let (name, first) = named(None).unwrap();
+        assert_eq!(name, "gateway-support");
+        assert_ne!(named(None).unwrap().1, first);
+        assert_eq!(named(Some("billing")).unwrap().0, "billing");
+        let longest = "x".repeat(NAME_BYTES_MAX);
+        assert!(named(Some(&longest)).is_err());
+        assert!(point(None, &AgentId::new(&longest).unwrap()).is_ok());
+    }
 }

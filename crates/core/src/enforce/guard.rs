@@ -198,6 +198,11 @@ impl Guard {
         self.applied = Some(number);
         self.shown = number;
         self.whole_since = now;
+        // Only what is asked from now on is good, and the ledger knew of these when it answers. Where
+        // it was set back, their indices would end what they do not name.
+        self.narrowed.clear();
+        (self.newest, self.newest_owner, self.newest_task) = (None, None, None);
+        self.forgotten = None;
     }
 
     /// Takes one item in. Whatever holds receipts looks at them again when this returns.
@@ -356,5 +361,58 @@ impl Guard {
             Some(index) if held.index <= index => Err(Ended::Unsure),
             Some(_) | None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::enforce::LEASE;
+    use crate::event::Actor;
+    use crate::record::hash::Link;
+    use crate::time::Time;
+
+    fn item(number: u64, index: u64) -> Item {
+        Item {
+            number,
+            index,
+            link: Link([0; 32]),
+            time: Time(0),
+            kind: "revocation.issued".to_owned(),
+            selector: Selector::All,
+            suspend: true,
+            reason_code: None,
+            reason: None,
+            by: Actor::System,
+            cause: None,
+        }
+    }
+
+    #[test]
+    fn a_ledger_that_was_set_back_is_not_measured_by_what_it_said_before() {
+        let action = Action::new("crm/read_case").unwrap();
+        let resource = Resource::new("crm://case/1").unwrap();
+        let subject = Subject {
+            grant: GrantId(1),
+            agent: None,
+            owner: None,
+            task: None,
+            tool: None,
+            action: &action,
+            resource: &resource,
+        };
+        let at = |milliseconds| Monotonic(0).after(Span(milliseconds));
+        let mut guard = Guard::new(LEASE);
+        guard.hear(&item(7, 1_000), at(0));
+        guard.missed(None, at(10));
+        guard.stands_at(5, at(20));
+        guard.pinged(Nonce(1), at(30));
+        assert!(guard.ponged(Nonce(1), 5));
+        let early = Held::new(900, at(15), &subject);
+        assert_eq!(guard.may_start(&early, at(40)), Err(Ended::Unsure));
+        let held = Held::new(900, at(30), &subject);
+        assert_eq!(guard.may_start(&held, at(40)), Ok(()));
+        guard.hear(&item(6, 901), at(50));
+        assert_eq!(guard.may_go_on(&held, at(50)), Err(Ended::Narrowed { suspend: true }));
     }
 }

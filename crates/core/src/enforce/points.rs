@@ -111,8 +111,10 @@ impl Points {
             joined: now,
             answers: VecDeque::new(),
         });
-        known.applied = known.applied.max(applied);
         let number = known.answers.back().map_or(number, |last| last.number.max(number));
+        // A number that has not been given yet was given by another ledger, or by this one before it
+        // was set back: it says nothing about the item that will have it.
+        known.applied = known.applied.max(applied.filter(|applied| *applied <= number));
         known.answers.retain(|answer| answer.number != number);
         known.answers.push_back(Answer { number, at: now });
         while known.answers.len() > 1 && known.answers[0].at.after(reach) <= now {
@@ -191,5 +193,23 @@ impl Point {
     fn answered_before(&self, number: Option<u64>) -> Option<Monotonic> {
         let told = |answer: &&Answer| number.is_none_or(|number| answer.number < number);
         self.answers.iter().rev().find(told).map(|answer| answer.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::enforce::{LEASE, SKEW};
+
+    #[test]
+    fn a_number_from_the_future_acknowledges_nothing() {
+        let point = PointId::new("gateway-1").unwrap();
+        let at = |milliseconds| Monotonic(0).after(Span(milliseconds));
+        let mut points = Points::new(LEASE, SKEW, at(0));
+        assert_eq!(points.answer(&point, Some(100), 50, at(10_000)), Ok(50));
+        let enforced = points.enforced(Some(51), at(10_100), at(10_100));
+        assert_eq!((enforced.acknowledged, enforced.waiting), (vec![], vec![point.clone()]));
+        assert_eq!(points.answer(&point, Some(50), 50, at(10_200)), Ok(50));
+        assert_eq!(points.enforced(Some(50), at(10_200), at(10_200)).acknowledged, [point]);
     }
 }

@@ -1,6 +1,7 @@
 //! Authorized calls whose outcome is awaited.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use crate::event::{CallAuthorized, Place};
 use crate::id::{AgentId, CallId, GrantId};
@@ -68,6 +69,12 @@ impl OpenCalls {
         if self.calls.remove(&id).is_none() {
             self.unreported.remove(&id);
         }
+    }
+
+    /// Calls whose outcome is awaited, with an id above `after`, in order.
+    pub(super) fn after(&self, after: Option<CallId>) -> impl Iterator<Item = (CallId, &OpenCall)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.calls.range((from, Bound::Unbounded)).map(|(id, call)| (*id, call))
     }
 
     pub(super) fn get(&self, id: CallId) -> Option<&OpenCall> {

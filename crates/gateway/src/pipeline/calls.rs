@@ -1,10 +1,9 @@
-//! Requests in flight, and which of them a revocation covers.
+//! Requests in flight, and what a revocation may name about them.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bailiwick_client::authority::{Ask, Permit};
-use bailiwick_core::event::Selector;
-use bailiwick_core::feed::{Item, RECHECK};
+use bailiwick_client::guard::{self, Held};
 use bailiwick_core::id::{Action, AgentId, OwnerId, RequestId, Resource, TaskId, ToolId};
 use tokio::time::Instant;
 
@@ -39,7 +38,6 @@ pub(super) struct Deciding {
     /// The bytes that will be passed on.
     pub(super) line: Vec<u8>,
     pub(super) subject: Subject,
-    pub(super) asked: Instant,
     /// The client no longer wants it.
     pub(super) cancelled: bool,
 }
@@ -50,6 +48,8 @@ pub(super) struct Running {
     pub(super) id: Id,
     pub(super) subject: Subject,
     pub(super) permit: Permit,
+    /// The permit's receipt, as the guard judges it.
+    pub(super) held: Held,
     pub(super) forwarded: Instant,
     pub(super) bytes_in: u64,
 }
@@ -79,25 +79,18 @@ impl Subject {
             on_behalf_of: ask.on_behalf_of.clone(),
         }
     }
-}
 
-/// Whether `item` ends a call of this subject under this permit. When in doubt, it does.
-pub(super) fn covers(item: &Item, subject: &Subject, permit: &Permit) -> bool {
-    // A recheck asks for a new decision at the next call; it ends none that runs.
-    if item.kind == RECHECK || item.index < permit.receipt.index {
-        return false;
-    }
-    match &item.selector {
-        Selector::All => true,
-        Selector::Grant(grant) => *grant == permit.grant,
-        Selector::Agent(agent) => *agent == subject.agent,
-        Selector::Owner(owner) => match permit.owner.as_ref().or(subject.on_behalf_of.as_ref()) {
-            Some(own) => own == owner,
-            None => true,
-        },
-        Selector::Task(task) => subject.task.is_none_or(|own| own == *task),
-        Selector::Tool(tool) => *tool == subject.tool || tool.as_str() == subject.action.as_str(),
-        Selector::Resource(prefix) => subject.resource.is_within(prefix),
+    /// The subject as selectors see it, under a permit.
+    pub(super) fn under<'a>(&'a self, permit: &'a Permit) -> guard::Subject<'a> {
+        guard::Subject {
+            grant: permit.grant,
+            agent: Some(&self.agent),
+            owner: permit.owner.as_ref().or(self.on_behalf_of.as_ref()),
+            task: self.task,
+            tool: Some(&self.tool),
+            action: &self.action,
+            resource: &self.resource,
+        }
     }
 }
 
@@ -172,7 +165,9 @@ impl Requests {
 #[cfg(test)]
 mod tests {
     use bailiwick_client::authority::Receipt;
-    use bailiwick_core::event::Actor;
+    use bailiwick_core::enforce::{Guard, LEASE, Monotonic, Nonce};
+    use bailiwick_core::event::{Actor, Selector};
+    use bailiwick_core::feed::Item;
     use bailiwick_core::id::{CallId, GrantId};
     use bailiwick_core::record::hash::Link;
     use bailiwick_core::time::Time;
@@ -199,64 +194,57 @@ mod tests {
             expires_at: Time(0),
             uses_left: 0,
             receipt: Receipt { index: 50, link: Link([0; 32]) },
-            valid_until: Instant::now().into_std(),
+            asked: std::time::Instant::now(),
         }
     }
 
-    fn item(selector: Selector) -> Item {
-        Item {
+    /// Whether a revocation of `selector` ends a call of the subject.
+    fn ends(selector: &str, owner: Option<&str>) -> bool {
+        let mut guard = Guard::new(LEASE);
+        let now = Monotonic(0);
+        guard.stands_at(0, now);
+        guard.pinged(Nonce(1), now);
+        guard.ponged(Nonce(1), 0);
+        let held = Held::new(50, now, &subject().under(&permit(owner)));
+        assert_eq!(guard.may_start(&held, now), Ok(()));
+        let item = Item {
             number: 1,
             index: 60,
             link: Link([0; 32]),
             time: Time(0),
             kind: "revocation.issued".to_owned(),
-            selector,
+            selector: serde_json::from_str::<Selector>(selector).unwrap(),
             suspend: true,
             reason_code: None,
             reason: None,
             by: Actor::System,
             cause: None,
+        };
+        guard.hear(&item, now);
+        guard.may_go_on(&held, now).is_err()
+    }
+
+    #[test]
+    fn every_selector_ends_what_it_names_and_nothing_else() {
+        for (selector, expected) in [
+            (r#""all""#, true),
+            (r#"{"agent":"a1"}"#, true),
+            (r#"{"agent":"a2"}"#, false),
+            (r#"{"owner":"alice"}"#, true),
+            (r#"{"owner":"bob"}"#, false),
+            (r#"{"task":"task_7"}"#, true),
+            (r#"{"task":"task_8"}"#, false),
+            (r#"{"tool":"demo/write"}"#, true),
+            (r#"{"tool":"tickets/write"}"#, true),
+            (r#"{"tool":"tickets/read"}"#, false),
+            (r#"{"resource":"crm://case"}"#, true),
+            (r#"{"resource":"crm://cas"}"#, false),
+            (r#"{"grant":"grant_49"}"#, true),
+            (r#"{"grant":"grant_48"}"#, false),
+        ] {
+            assert_eq!(ends(selector, Some("alice")), expected, "{selector}");
         }
-    }
-
-    fn check(selector: &str, expected: bool) {
-        let selector: Selector = serde_json::from_str(selector).unwrap();
-        let covered = covers(&item(selector.clone()), &subject(), &permit(Some("alice")));
-        assert_eq!(covered, expected, "{selector}");
-    }
-
-    #[test]
-    fn every_selector_covers_what_it_names_and_nothing_else() {
-        check(r#""all""#, true);
-        check(r#"{"agent":"a1"}"#, true);
-        check(r#"{"agent":"a2"}"#, false);
-        check(r#"{"owner":"alice"}"#, true);
-        check(r#"{"owner":"bob"}"#, false);
-        check(r#"{"task":"task_7"}"#, true);
-        check(r#"{"task":"task_8"}"#, false);
-        check(r#"{"tool":"demo/write"}"#, true);
-        check(r#"{"tool":"tickets/write"}"#, true);
-        check(r#"{"tool":"tickets/read"}"#, false);
-        check(r#"{"resource":"crm://case"}"#, true);
-        check(r#"{"resource":"crm://cas"}"#, false);
-        check(r#"{"grant":"grant_49"}"#, true);
-        check(r#"{"grant":"grant_48"}"#, false);
-    }
-
-    #[test]
-    fn an_owner_nobody_told_us_is_taken_for_the_one_that_is_named() {
-        let bob = Selector::Owner(OwnerId::new("bob").unwrap());
-        assert!(covers(&item(bob), &subject(), &permit(None)));
-    }
-
-    #[test]
-    fn what_happened_before_the_decision_or_only_asks_for_another_ends_nothing() {
-        let mut before = item(Selector::All);
-        before.index = 49;
-        assert!(!covers(&before, &subject(), &permit(None)));
-        let mut recheck = item(Selector::All);
-        recheck.kind = RECHECK.to_owned();
-        assert!(!covers(&recheck, &subject(), &permit(None)));
+        assert!(ends(r#"{"owner":"bob"}"#, None), "an owner nobody told us may be the one");
     }
 
     #[test]

@@ -7,7 +7,9 @@ use bailiwick_client::Error;
 use bailiwick_client::authority::{
     AUTHORIZE_TIMEOUT, Ask, Authority, Denial, NewTask, Permit, Ruling,
 };
+use bailiwick_client::guard::{Ended, Held};
 use bailiwick_core::command::Finish;
+use bailiwick_core::enforce::Monotonic;
 use bailiwick_core::event::{DenialCode, Outcome};
 use bailiwick_core::id::{RequestId, TaskId, Text};
 use bailiwick_core::record::hash::Digest;
@@ -23,10 +25,20 @@ use crate::frame::{INVALID_PARAMS, Id, Key, Reply, ToolCall, members, parse_call
 
 /// Under this key a client may say in `_meta` why it calls.
 pub const JUSTIFICATION: &str = "dev.bailiwick/justification";
+/// Why a call is not even put to the authority.
+const DEAF: &str = "revocations cannot be heard";
 const RESULT_CONTEXT: &str = "bailiwick v1 tool result";
 /// Waits between attempts to record an outcome.
 const REPORT_WAITS: [Duration; 3] =
     [Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(800)];
+
+/// A call that will be put to the authority as soon as its permit could be used.
+pub(super) struct Waiting {
+    key: Key,
+    ask: Ask,
+    /// Until when it is to be decided.
+    pub(super) until: Instant,
+}
 
 /// A question's answer.
 pub(super) struct Decided {
@@ -35,7 +47,8 @@ pub(super) struct Decided {
 }
 
 impl<A: Authority> Session<A> {
-    /// Puts a call to the authority; the answer for the client when it cannot even be asked about.
+    /// Puts a call to the authority, now or when its permit could be used; the answer for the client
+    /// when it cannot even be asked about.
     pub(super) fn ask(&mut self, id: &Id, params: Option<&RawValue>) -> Result<Subject, Vec<u8>> {
         let call = parse_call(params)
             .map_err(|why| denial::error(Some(id), INVALID_PARAMS, &why, None))?;
@@ -49,15 +62,65 @@ impl<A: Authority> Session<A> {
             denial::refused_result(id, &text, &Decision::new(code))
         })?;
         let subject = Subject::of(&ask);
+        let (key, until) = (id.key().clone(), Instant::now() + AUTHORIZE_TIMEOUT);
+        let waiting = Waiting { key, ask, until };
+        match self.guard.may_ask(self.pulse.clock().now()) {
+            Ok(()) => self.put(waiting),
+            Err(ended) if self.is_worth_waiting(ended) => self.waiting.push(waiting),
+            Err(ended) => {
+                let decision = Decision::new(ended.code());
+                let text = denial::words(subject.tool.as_str(), ended.code(), DEAF);
+                return Err(denial::undecided(id, &text, &decision));
+            }
+        }
+        Ok(subject)
+    }
+
+    /// Whether what a call may not be asked about for will be over in a moment: the first lease is on
+    /// its way, or what is missing of the feed. A lease that was lost may be so for long.
+    fn is_worth_waiting(&self, ended: Ended) -> bool {
+        ended == Ended::Behind || !self.had_lease
+    }
+
+    fn put(&mut self, Waiting { key, ask, until }: Waiting) {
         let authority = Arc::clone(&self.authority);
         let task = Arc::clone(&self.task);
-        let key = id.key().clone();
         let decided = async move {
-            let result = decide(authority.as_ref(), &task, ask).await;
+            let result = decide(authority.as_ref(), &task, ask, until).await;
             Decided { key, result }
         };
         self.deciding.push(decided.boxed());
-        Ok(subject)
+    }
+
+    /// Puts the calls that waited to the authority, or denies them when there is no more use in it.
+    pub(super) fn admit_waiting(&mut self, now: Monotonic) {
+        let may_ask = self.guard.may_ask(now);
+        self.had_lease |= self.guard.lease_ends().is_some();
+        for waiting in std::mem::take(&mut self.waiting) {
+            let is_cancelled = match self.requests.get_mut(&waiting.key) {
+                Some(Pending::Deciding(call)) => call.cancelled,
+                Some(Pending::Passed | Pending::Listing | Pending::Running(_) | Pending::Ended)
+                | None => true,
+            };
+            match may_ask {
+                Ok(()) if !is_cancelled => self.put(waiting),
+                Err(ended)
+                    if !is_cancelled
+                        && self.is_worth_waiting(ended)
+                        && Instant::now() < waiting.until =>
+                {
+                    self.waiting.push(waiting);
+                }
+                Ok(()) | Err(_) => self.give_up(&waiting.key),
+            }
+        }
+    }
+
+    /// A call was not put to the authority and will not be.
+    fn give_up(&mut self, key: &Key) {
+        let Some(Pending::Deciding(call)) = self.requests.take(key) else { return };
+        let (code, message) = (DenialCode::Unavailable, DEAF.to_owned());
+        self.refuse(&call, &Denial { code, message, receipt: None });
     }
 
     fn question(&mut self, call: &ToolCall<'_>) -> Result<Ask, (DenialCode, String)> {
@@ -92,7 +155,7 @@ impl<A: Authority> Session<A> {
 
     pub(super) fn wait_for_decision(&mut self, id: Id, subject: Subject, line: Vec<u8>) {
         let key = id.key().clone();
-        let call = Deciding { id, line, subject, asked: Instant::now(), cancelled: false };
+        let call = Deciding { id, line, subject, cancelled: false };
         self.requests.insert(key, Pending::Deciding(Box::new(call)));
     }
 
@@ -111,22 +174,20 @@ impl<A: Authority> Session<A> {
         };
         let mut call = *call;
         call.subject.task = Some(task);
-        let late = match self.feed.ended(&call.subject, &permit, call.asked) {
-            None if permit.valid_until <= Instant::now().into_std() => {
-                Some(DenialCode::Unavailable)
-            }
-            ended => ended,
-        };
-        if call.cancelled || late.is_some() {
+        let clock = self.pulse.clock();
+        let asked = clock.at(permit.asked.into());
+        let held = Held::new(permit.receipt.index, asked, &call.subject.under(&permit));
+        let ended = self.guard.may_start(&held, clock.now()).err();
+        if call.cancelled || ended.is_some() {
             self.report(unused(&permit));
-            let code = late.unwrap_or(DenialCode::Unavailable);
+            let code = ended.map_or(DenialCode::Unavailable, Ended::code);
             let denial = Denial { code, message: String::new(), receipt: Some(permit.receipt) };
             return self.refuse(&call, &denial);
         }
         let bytes_in = call.line.len() as u64;
         self.server.send(call.line);
         let (id, subject, forwarded) = (call.id, call.subject, Instant::now());
-        let running = Running { id, subject, permit, forwarded, bytes_in };
+        let running = Running { id, subject, permit, held, forwarded, bytes_in };
         self.requests.insert(key, Pending::Running(Box::new(running)));
     }
 
@@ -199,6 +260,7 @@ async fn decide<A: Authority>(
     authority: &A,
     session_task: &OnceCell<TaskId>,
     mut ask: Ask,
+    until: Instant,
 ) -> Result<(Ruling, TaskId), Error> {
     let decision = async {
         let task = match ask.task {
@@ -211,7 +273,7 @@ async fn decide<A: Authority>(
         ask.task = Some(task);
         Ok((authority.authorize(ask).await?, task))
     };
-    match tokio::time::timeout(AUTHORIZE_TIMEOUT, decision).await {
+    match tokio::time::timeout_at(until, decision).await {
         Ok(decided) => decided,
         Err(_) => Err(Error::unavailable("authorize")),
     }

@@ -2,18 +2,19 @@
 
 use std::future::Future;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bailiwick_client::Error;
 use bailiwick_client::authority::{
-    Ask, Authority, Denial, LEASE, NewTask, Permit, Receipt, Ruling, Signals,
+    Ask, Authority, Denial, NewTask, Permit, Ping, Pong, Receipt, Ruling, Signals,
 };
 use bailiwick_client::revocations::Signal;
 use bailiwick_core::command::Finish;
 use bailiwick_core::event::{Actor, DenialCode, Selector};
 use bailiwick_core::feed::Item;
-use bailiwick_core::id::{CallId, GrantId, TaskId};
+use bailiwick_core::id::{CallId, GrantId, PointId, TaskId};
 use bailiwick_core::record::hash::Link;
 use bailiwick_core::time::Time;
 use bailiwick_gateway::mapping::Mapping;
@@ -23,11 +24,14 @@ use bailiwick_gateway::upstream::stdio::Launch;
 use bailiwick_gateway::{demo_server, frame};
 use serde_json::Value;
 use tokio::io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// Room in the streams: more than the largest message that a test sends.
 const ROOM: usize = 16 * 1_024 * 1_024;
+
+/// The gate's name as an enforcement point.
+pub(crate) const POINT: &str = "gateway-support-5f0c99d1";
 
 type Rules = Box<dyn Fn(&Ask) -> Result<Ruling, Error> + Send>;
 
@@ -40,12 +44,19 @@ pub(crate) struct Script {
     tasks: Mutex<Vec<String>>,
     signals: mpsc::UnboundedSender<Signal>,
     heard: Mutex<Option<mpsc::UnboundedReceiver<Signal>>>,
+    /// Where the feed stands, which is what pings are answered with.
+    number: Arc<AtomicU64>,
+    /// After how long pings are answered; none when they are not.
+    answers_after: Mutex<Option<Duration>>,
+    pinged: watch::Sender<Option<u64>>,
+    pings: AtomicU64,
+    left: Mutex<Vec<PointId>>,
 }
 
 impl Script {
     fn new() -> Self {
         let (signals, heard) = mpsc::unbounded_channel();
-        signals.send(Signal::Alive).unwrap();
+        signals.send(Signal::Alive { number: 0 }).unwrap();
         Self {
             rules: Mutex::new(Box::new(|_| Ok(denied(DenialCode::NoGrant, None)))),
             silent: AtomicBool::new(false),
@@ -54,6 +65,11 @@ impl Script {
             tasks: Mutex::default(),
             signals,
             heard: Mutex::new(Some(heard)),
+            number: Arc::default(),
+            answers_after: Mutex::new(Some(Duration::ZERO)),
+            pinged: watch::Sender::new(None),
+            pings: AtomicU64::new(0),
+            left: Mutex::default(),
         }
     }
 
@@ -69,9 +85,42 @@ impl Script {
         self.signals.send(signal).unwrap();
     }
 
-    pub(crate) fn signal_sender(&self) -> impl Fn(Signal) + Send + 'static {
-        let signals = self.signals.clone();
-        move |signal| signals.send(signal).unwrap()
+    /// Takes something back, and tells the feed.
+    pub(crate) fn revokes(&self, index: u64, selector: Selector, suspend: bool) {
+        self.revoker()(index, selector, suspend);
+    }
+
+    /// [`Script::revokes`] for whoever outlives this.
+    pub(crate) fn revoker(&self) -> impl Fn(u64, Selector, bool) + Send + use<> {
+        let (signals, number) = (self.signals.clone(), Arc::clone(&self.number));
+        move |index, selector, suspend| {
+            let number = number.fetch_add(1, Ordering::SeqCst) + 1;
+            let item = Box::new(item(number, index, selector, suspend));
+            signals.send(Signal::Item(item)).unwrap();
+        }
+    }
+
+    /// The feed moves on to this number, and nobody hears of it.
+    pub(crate) fn moves_on_unheard(&self, number: u64) {
+        self.number.store(number, Ordering::SeqCst);
+    }
+
+    /// Pings are answered after so long, or not at all.
+    pub(crate) fn answers_pings(&self, after: Option<Duration>) {
+        *self.answers_after.lock().unwrap() = after;
+    }
+
+    /// Returns when a ping says that this number is enforced.
+    pub(crate) async fn acknowledged(&self, number: u64) {
+        self.pinged.subscribe().wait_for(|applied| *applied == Some(number)).await.unwrap();
+    }
+
+    pub(crate) fn pings(&self) -> u64 {
+        self.pings.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn left(&self) -> Vec<PointId> {
+        self.left.lock().unwrap().clone()
     }
 
     pub(crate) fn asked(&self) -> Vec<Ask> {
@@ -118,6 +167,24 @@ impl Authority for Script {
             heard.recv().await.map(|signal| (signal, heard))
         }))
     }
+
+    async fn ping(&self, ping: Ping) -> Result<Pong, Error> {
+        assert_eq!(ping.point, PointId::new(POINT).unwrap());
+        self.pings.fetch_add(1, Ordering::SeqCst);
+        self.pinged.send_replace(ping.applied);
+        let after = *self.answers_after.lock().unwrap();
+        let number = self.number.load(Ordering::SeqCst);
+        match after {
+            Some(after) => tokio::time::sleep(after).await,
+            None => std::future::pending().await,
+        }
+        Ok(Pong { nonce: ping.nonce, number })
+    }
+
+    async fn leave(&self, point: PointId) -> Result<(), Error> {
+        self.left.lock().unwrap().push(point);
+        Ok(())
+    }
 }
 
 pub(crate) fn allowed(index: u64) -> Ruling {
@@ -128,7 +195,7 @@ pub(crate) fn allowed(index: u64) -> Ruling {
         expires_at: Time(0),
         uses_left: 1,
         receipt: Receipt { index, link: Link([0xab; 32]) },
-        valid_until: (tokio::time::Instant::now() + LEASE).into_std(),
+        asked: tokio::time::Instant::now().into_std(),
     })
 }
 
@@ -137,9 +204,9 @@ pub(crate) fn denied(code: DenialCode, index: Option<u64>) -> Ruling {
     Ruling::Denied(Denial { code, message: "nothing covers it".to_owned(), receipt })
 }
 
-pub(crate) fn item(index: u64, selector: Selector, suspend: bool) -> Item {
+pub(crate) fn item(number: u64, index: u64, selector: Selector, suspend: bool) -> Item {
     Item {
-        number: 1,
+        number,
         index,
         link: Link([0; 32]),
         time: Time(0),
@@ -213,7 +280,8 @@ impl Desk {
     fn before(upstream: Upstream, server: Option<End>) -> Self {
         let mapping = Mapping::parse(demo_server::TOOLS, None, Path::new("/srv")).unwrap();
         let agent = "support".parse().unwrap();
-        let config = Config { agent, on_behalf_of: None, task: None, mapping };
+        let point = PointId::new(POINT).unwrap();
+        let config = Config { agent, on_behalf_of: None, task: None, mapping, point };
         let (near, far) = tokio::io::duplex(ROOM);
         let (reader, writer) = tokio::io::split(near);
         let authority = Arc::new(Script::new());

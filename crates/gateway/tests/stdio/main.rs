@@ -3,16 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails, fails its test")]
 
 mod desk;
-
-use std::time::Duration;
+mod revoked;
 
 use bailiwick_client::authority::Ruling;
-use bailiwick_client::revocations::Signal;
-use bailiwick_core::event::{DenialCode, Outcome, Selector};
+use bailiwick_core::event::{DenialCode, Outcome};
 use bailiwick_gateway::pipeline::{CALLS_MAX, Ending};
 use serde_json::{Value, json};
 
-use desk::{Desk, allowed, denied, item};
+use desk::{Desk, allowed, denied};
 
 fn call(id: u64, case: &str) -> String {
     json!({"jsonrpc": "2.0", "id": id, "method": "tools/call",
@@ -144,7 +142,7 @@ async fn without_a_decision_there_is_no_call() {
 
 fn stale(ruling: Ruling) -> Ruling {
     let Ruling::Allowed(mut permit) = ruling else { panic!("not allowed") };
-    permit.valid_until = std::time::Instant::now();
+    permit.asked -= bailiwick_client::authority::LEASE;
     Ruling::Allowed(permit)
 }
 
@@ -164,77 +162,6 @@ async fn a_slow_decision_holds_up_nothing_else() {
     desk.authority.falls_silent();
     desk.send(&call(1, "1234")).await;
     desk.nothing_but_a_ping_reaches_the_server().await;
-}
-
-#[tokio::test]
-async fn a_revocation_cuts_the_calls_it_covers_and_no_others() {
-    let mut desk = Desk::new();
-    desk.authority.rules(|_| Ok(allowed(50)));
-    for (id, case) in [(1, "1"), (2, "2")] {
-        desk.send(&call(id, case)).await;
-        desk.at_server().await;
-    }
-    let covered = Selector::Resource("crm://case/1".parse().unwrap());
-    desk.authority.signals(Signal::Item(Box::new(item(60, covered, true))));
-    let answer = desk.answer().await;
-    assert_eq!((&answer["id"], &answer["result"]["isError"]), (&json!(1), &json!(true)));
-    assert_eq!(decision(&answer)["reason_code"], "suspended");
-    assert_eq!(decision(&answer)["outcome"], "cut");
-    let told: Value = serde_json::from_str(&desk.at_server().await).unwrap();
-    assert_eq!(
-        (&told["method"], &told["params"]["requestId"]),
-        (&json!("notifications/cancelled"), &json!(1))
-    );
-
-    desk.server_says(r#"{"jsonrpc":"2.0","id":1,"result":{"content":["late"]}}"#).await;
-    let other = r#"{"jsonrpc":"2.0","id":2,"result":{"content":[]}}"#;
-    desk.server_says(other).await;
-    assert_eq!(desk.line().await, other, "the late answer to a cut call is dropped");
-    desk.leave().await;
-    let outcomes: Vec<_> = desk.authority.finished().iter().map(|f| f.outcome).collect();
-    assert_eq!(outcomes, [Outcome::Cut, Outcome::Ok]);
-}
-
-#[tokio::test]
-async fn a_revocation_between_decision_and_call_stops_it_there() {
-    let mut desk = Desk::new();
-    let revoke = desk.authority.signal_sender();
-    desk.authority.rules(move |ask| {
-        revoke(Signal::Item(Box::new(item(60, Selector::Agent(ask.agent.clone()), false))));
-        Ok(allowed(50))
-    });
-    desk.send(&call(1, "1234")).await;
-    let answer = desk.answer().await;
-    assert_eq!(decision(&answer)["reason_code"], "grant_revoked");
-    desk.nothing_but_a_ping_reaches_the_server().await;
-    desk.leave().await;
-    assert_eq!(desk.authority.finished()[0].outcome, Outcome::Cut);
-}
-
-#[tokio::test]
-async fn a_hole_in_the_feed_cuts_everything_that_runs() {
-    let mut desk = Desk::new();
-    desk.authority.rules(|_| Ok(allowed(50)));
-    desk.send(&call(1, "1234")).await;
-    desk.at_server().await;
-    desk.authority.signals(Signal::Missed { after: None });
-    assert_eq!(decision(&desk.answer().await)["reason_code"], "unavailable");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_feed_that_stays_silent_for_two_leases_cuts_what_runs() {
-    let mut desk = Desk::new();
-    desk.authority.rules(|_| Ok(allowed(50)));
-    desk.send(&call(1, "1234")).await;
-    desk.at_server().await;
-    // The gate's deadlines are on the real clock, which tokio's paused one follows here.
-    desk.authority.signals(Signal::Lost { since: std::time::Instant::now() });
-    let answer = tokio::time::timeout(Duration::from_secs(10), desk.answer()).await.unwrap();
-    assert_eq!(decision(&answer)["outcome"], "cut");
-    let second = call(2, "1234");
-    desk.send(&second).await;
-    assert!(desk.at_server().await.contains("cancelled"));
-    assert_eq!(desk.at_server().await, second, "new calls are still put to the authority");
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use bailiwick_core::command::{Answer, Command, CreateLedger, IssueCredential, Submission};
-use bailiwick_core::event::{Actor, Event, Fact, Role};
+use bailiwick_core::command::{Answer, Command, CreateLedger, IssueCredential};
+use bailiwick_core::event::{Event, Fact, Role};
 use bailiwick_core::id::{CredentialId, Text};
 use bailiwick_core::record::{EntryRef, LedgerId, PublicKey};
 use rand::SeedableRng;
@@ -14,8 +14,11 @@ use rand::rngs::StdRng;
 
 use super::batch::{Batch, Step};
 use super::counters::Counts;
+use super::overlay::Overlay;
+use super::overtaken;
 use super::queue::{Queue, Waiting};
 use super::run::Engine;
+use super::standing::Standing;
 use super::{Config, Inner, Ledger, Shared, Store};
 use crate::Error;
 use crate::anchor::{self, Anchor};
@@ -46,8 +49,9 @@ pub(super) fn open(config: &Config, progress: impl FnMut(u64)) -> Result<Ledger,
     let mut projection = restore(&home, reader.as_ref(), anchored, progress)?;
     check_writer(&home, &projection)?;
     let keeper = anchor::Keeper::start(&home.anchor_dir())?;
+    let began = Instant::now();
     take_up(config, &home, log.as_mut(), &mut projection, &keeper)?;
-    start(config, home, lock, log, projection, keeper)
+    start(config, home, lock, log, projection, keeper, Standing::writer(began))
 }
 
 /// The state up to the head of the log: snapshot where there is one, replay for the rest.
@@ -127,8 +131,7 @@ fn take_up(
     let mut batch = Batch::begin(projection.ledger, &projection.position, epoch);
     let mut state = projection.state.clone();
     for command in commands {
-        let submission = Submission { actor: Actor::System, request: None, trace: None, command };
-        let waiting = Waiting { submission, reply: None };
+        let waiting = Waiting::by_system(command);
         if let Step::Full(_) = batch.take(&mut state, waiting, now, &mut chance) {
             unreachable!("three small events fit an entry");
         }
@@ -217,6 +220,7 @@ fn start(
     log: Box<dyn Log>,
     projection: Projection,
     keeper: anchor::Keeper,
+    standing: Standing,
 ) -> Result<Ledger, Error> {
     let position = projection.position;
     let head = Head { entry: position.entry_number, next_index: position.next_index };
@@ -240,6 +244,7 @@ fn start(
         tail,
         projector,
         counts: Counts::default(),
+        standing,
         trouble: Mutex::new(trouble),
         clock_confirmed: AtomicBool::new(false),
         keeper,
@@ -255,7 +260,9 @@ fn start(
         clock,
         chance: StdRng::from_seed(home::draw()?),
         linger: config.linger,
-        overlay: Vec::new(),
+        role: overtaken::Role::Writer,
+        overlay: Overlay::default(),
+        looked: Instant::now(),
         last_tick: Instant::now(),
     };
     let dir = shared.home.dir().to_owned();

@@ -6,9 +6,11 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bailiwick_core::command::{Command, Submission};
+use bailiwick_core::event::Actor;
 use tokio::sync::oneshot;
 
 use super::Reply;
+use super::overlay::InForce;
 
 /// Commands that may wait; more are refused `overloaded`.
 pub const QUEUE_MAX: usize = 16_384;
@@ -18,9 +20,26 @@ pub const QUEUE_MAX: usize = 16_384;
 pub(super) struct Waiting {
     pub(super) submission: Submission,
     pub(super) reply: Option<oneshot::Sender<Reply>>,
+    /// The revocation in force that this is to record.
+    pub(super) in_force: Option<InForce>,
 }
 
 impl Waiting {
+    pub(super) const fn new(submission: Submission, reply: oneshot::Sender<Reply>) -> Self {
+        Self { submission, reply: Some(reply), in_force: None }
+    }
+
+    /// A command of the system itself, whose answer nobody waits for.
+    pub(super) const fn by_system(command: Command) -> Self {
+        let submission = Submission { actor: Actor::System, request: None, trace: None, command };
+        Self { submission, reply: None, in_force: None }
+    }
+
+    /// Whether somebody still waits for the answer, or nobody ever did.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.reply.as_ref().is_none_or(|to| !to.is_closed())
+    }
+
     /// Gives the answer. False when nobody waits for it any more.
     pub(super) fn answer(self, reply: Reply) -> bool {
         self.reply.is_none_or(|to| to.send(reply).is_ok())
@@ -76,14 +95,6 @@ impl Queue {
             self.filled.notify_one();
         }
         Ok(())
-    }
-
-    /// Puts revocations that have to be decided again in front of everything.
-    pub(super) fn put_back(&self, revocations: Vec<Waiting>) {
-        let mut lanes = self.lock();
-        for waiting in revocations.into_iter().rev() {
-            lanes.revocations.push_front(waiting);
-        }
     }
 
     /// Waits for a command, then, under load, up to `linger` for as many as came the last time:

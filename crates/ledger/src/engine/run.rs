@@ -4,27 +4,37 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bailiwick_core::command::{Answer, Command, Decision, Denied, Finish, Submission};
-use bailiwick_core::decide::decide;
-use bailiwick_core::event::{Actor, DenialCode, Outcome, Selector};
-use bailiwick_core::id::CallId;
+use bailiwick_core::command::{Command, RefusalCode};
+use bailiwick_core::event::DenialCode;
 use bailiwick_core::record::{LedgerId, Position, Sealed};
-use bailiwick_core::state::{Covered, State};
-use bailiwick_core::time::Time;
+use bailiwick_core::state::State;
 use bytes::Bytes;
 use rand::rngs::StdRng;
 
 use super::batch::{Batch, Decided, Step};
+use super::deliver::{allowed_call, give_up, refuse};
+use super::overlay::Overlay;
+use super::overtaken::Role;
 use super::queue::Waiting;
-use super::{ANSWER_MAX, Reply, Shared, unavailable};
+use super::{ANSWER_MAX, Shared};
 use crate::clock::Clock;
-use crate::log::{Append, Log};
+use crate::log::{ATTEMPT_MAX, Append, Log};
 use crate::tail::Committed;
 
 /// Commands of one batch.
 const BATCH_MAX: usize = 4_096;
-/// How often expiry is looked after when nothing else happens.
+/// How long the loop goes without a round trip to the log: when nothing is appended, it reads the
+/// head. Enforcement points are only told that they may go on while the last one is fresh.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often expiry is looked after.
 const TICK: Duration = Duration::from_secs(1);
+/// When callers hear `unavailable` although the outcome may still become known: a look at the head
+/// before the append, and a pause and an attempt that has just begun, fit into [`ANSWER_MAX`] too.
+const GIVE_UP_AFTER: Duration = ANSWER_MAX
+    .checked_sub(ATTEMPT_MAX.saturating_mul(2))
+    .unwrap()
+    .checked_sub(Duration::from_millis(150))
+    .unwrap();
 /// Between attempts at an append whose outcome is unknown.
 const BACKOFF: [Duration; 4] = [
     Duration::from_millis(5),
@@ -39,21 +49,24 @@ pub(super) struct Engine {
     pub(super) log: Box<dyn Log>,
     pub(super) ledger: LedgerId,
     pub(super) epoch: u64,
+    pub(super) role: Role,
     pub(super) state: State,
     pub(super) position: Position,
     pub(super) clock: Clock,
     pub(super) chance: StdRng,
     pub(super) linger: Duration,
-    /// Revocations in force before they are durable: they outlive a rebuilt state, and what they
-    /// cover is not delivered.
-    pub(super) overlay: Vec<Selector>,
+    pub(super) overlay: Overlay,
+    /// When the last append or look at the head began, whatever came of it.
+    pub(super) looked: Instant,
     pub(super) last_tick: Instant,
 }
 
 /// Whether the loop goes on.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Going {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Going {
     On,
+    /// On, but as a follower: nothing more of this batch is decided.
+    Overtaken,
     /// The log takes nothing any more: everything is refused until the process is restarted.
     Stopped,
 }
@@ -62,54 +75,109 @@ impl Engine {
     /// Runs until the queue is closed and empty.
     pub(super) fn run(mut self) {
         let mut last = 0;
+        let mut closed: Option<Instant> = None;
         loop {
             let shared = Arc::clone(&self.shared);
-            let taken = shared.queue.take(BATCH_MAX, TICK, last, self.linger);
+            let taken = shared.queue.take(BATCH_MAX, self.until_look(), last, self.linger);
             last = taken.batch.len();
             if taken.closed && taken.batch.is_empty() {
-                return;
+                let closed = *closed.get_or_insert_with(Instant::now);
+                // What is in force is to be on the ledger before nobody knows of it any more.
+                if self.overlay.is_empty() || closed.elapsed() > ANSWER_MAX {
+                    break;
+                }
+                std::thread::sleep(self.until_look());
             }
-            let mut batch = taken.batch;
-            self.tick(&mut batch);
-            if !batch.is_empty() && self.work(batch) == Going::Stopped {
+            let going = match self.role {
+                Role::Writer => self.write(taken.batch),
+                Role::Follower(_) => self.follow(taken.batch),
+            };
+            if going == Going::Stopped {
                 self.refuse_all();
-                return;
+                break;
             }
+        }
+        self.shared.standing.lose();
+        for selector in self.overlay.selectors() {
+            tracing::error!(%selector, "a revocation in force was never recorded");
         }
     }
 
-    /// Adds the system's own command when grants have run out.
-    fn tick(&mut self, batch: &mut Vec<Waiting>) {
+    /// How long the loop may wait for commands.
+    pub(super) fn until_look(&self) -> Duration {
+        if self.has_more() {
+            return Duration::ZERO;
+        }
+        LOOK_EVERY.saturating_sub(self.looked.elapsed())
+    }
+
+    /// Whether there is something to do although nobody asked for anything.
+    pub(super) fn has_more(&self) -> bool {
+        match &self.role {
+            Role::Writer => !self.overlay.is_empty() && self.clock.unsure().is_none(),
+            Role::Follower(following) => following.is_behind,
+        }
+    }
+
+    /// One round of a writer. Revocations that are in force already come first, so that everything
+    /// in the batch is decided in their sight.
+    pub(super) fn write(&mut self, commands: Vec<Waiting>) -> Going {
+        self.heed_operator();
+        let before = self.position.entry_number;
+        let mut batch: Vec<Waiting> = self.overlay.commands().collect();
+        batch.extend(commands);
+        batch.extend(self.expire());
+        if !batch.is_empty() {
+            let going = self.work(batch);
+            if going != Going::On {
+                return going;
+            }
+        }
+        // Whoever appends knows how the log is.
+        let appended = self.position.entry_number > before;
+        if !appended && self.looked.elapsed() >= LOOK_EVERY { self.look() } else { Going::On }
+    }
+
+    /// The system's own command when grants have run out.
+    fn expire(&mut self) -> Option<Waiting> {
         if self.last_tick.elapsed() < TICK {
-            return;
+            return None;
         }
         self.last_tick = Instant::now();
-        self.look_around();
         let now = self.clock.read();
-        if self.state.grants().run_out(self.state.marks(), now).next().is_some() {
-            batch.push(by_system(Command::Expire));
-        }
+        let has_run_out = self.state.grants().run_out(self.state.marks(), now).next().is_some();
+        has_run_out.then(|| Waiting::by_system(Command::Expire))
     }
 
-    /// Whether the next command could be recorded: the clock, and the log, which may have gone
-    /// away while nobody asked.
-    fn look_around(&mut self) {
-        if self.shared.clock_confirmed.swap(false, Ordering::AcqRel) {
-            self.clock.confirm();
-        }
+    /// Whether the next command could be recorded: the clock, and the log, which may have gone away
+    /// or to another writer while nobody asked.
+    fn look(&mut self) -> Going {
         let unsure = self.clock.unsure().map(|why| format!("clock_unsure: {why}"));
+        self.looked = Instant::now();
         let away = match self.log.head() {
+            Ok(head) if head > self.position.entry_number => return self.overtaken(Vec::new()),
             Ok(head) if head < self.position.entry_number => {
                 Some(format!("the log ends at entry {head}, shorter than it was"))
             }
-            Ok(_) => None,
+            Ok(_) => {
+                self.shared.standing.round_trip(self.looked);
+                None
+            }
             Err(error) => Some(format!("the log does not answer: {}", report(&error))),
         };
         *self.shared.trouble() = unsure.or(away);
+        Going::On
+    }
+
+    /// An operator may have said that the clock is right.
+    pub(super) fn heed_operator(&mut self) {
+        if self.shared.clock_confirmed.swap(false, Ordering::AcqRel) {
+            self.clock.confirm();
+        }
     }
 
     /// Decides a batch into as many entries as it needs.
-    fn work(&mut self, commands: Vec<Waiting>) -> Going {
+    pub(super) fn work(&mut self, commands: Vec<Waiting>) -> Going {
         let mut commands = commands.into_iter();
         let mut carried: Option<Waiting> = None;
         loop {
@@ -117,8 +185,8 @@ impl Engine {
             let mut batch = Batch::begin(self.ledger, &self.position, self.epoch);
             let clock = self.clock.read();
             if self.clock.unsure().is_some() {
-                let waiting: Vec<_> = carried.into_iter().chain(commands).collect();
-                return self.refuse_unsure(waiting);
+                self.refuse_unsure(carried.into_iter().chain(commands).collect());
+                return Going::On;
             }
             let mut full = false;
             while let Some(waiting) = carried.take().or_else(|| commands.next()) {
@@ -132,30 +200,37 @@ impl Engine {
                 }
             }
             self.shared.counts.decided(started.elapsed());
-            if self.commit(batch) == Going::Stopped {
-                let left: Vec<_> = carried.into_iter().chain(commands).collect();
-                refuse(left, "the ledger takes no more commands");
-                return Going::Stopped;
+            let going = self.commit(batch);
+            if going == Going::On && full {
+                continue;
             }
-            if !full {
-                return Going::On;
-            }
+            let left = carried.into_iter().chain(commands).collect();
+            return match going {
+                Going::On => Going::On,
+                Going::Overtaken => self.turn_away(left),
+                Going::Stopped => {
+                    refuse(left, "the ledger takes no more commands");
+                    Going::Stopped
+                }
+            };
         }
     }
 
     /// Seals, appends and answers.
-    fn commit(&mut self, batch: Batch) -> Going {
+    pub(super) fn commit(&mut self, batch: Batch) -> Going {
         if batch.is_empty() {
             let (_, _, decided) = batch.into_parts();
-            self.deliver(decided);
+            self.repeat(decided);
             return Going::On;
         }
         let (entry, events, mut decided) = batch.into_parts();
         let Some(sealed) = entry.seal(self.shared.home.signing()) else { return Going::On };
         let before = self.position.entry_number;
-        let started = Instant::now();
+        // Later attempts prove less: another writer may have come after the entry by then.
+        let began = Instant::now();
+        self.looked = began;
         let outcome = self.log.append(before, &sealed.bytes, Some(&sealed.last_link));
-        self.shared.counts.appended(started.elapsed());
+        self.shared.counts.appended(began.elapsed());
         let outcome = match outcome {
             Append::Unknown(reason) => {
                 self.shared.counts.unknown_outcomes.fetch_add(1, Ordering::Relaxed);
@@ -165,18 +240,37 @@ impl Engine {
         };
         match outcome {
             Append::Committed => {
-                let number = sealed.number;
+                if matches!(self.role, Role::Writer) {
+                    self.shared.standing.round_trip(began);
+                }
                 self.position = sealed.position();
-                self.publish(Committed { number, bytes: Bytes::from(sealed.bytes), events });
+                let number = sealed.number;
+                let committed = Committed { number, bytes: Bytes::from(sealed.bytes), events };
+                self.count(&committed);
+                self.publish(committed);
                 self.deliver(decided);
                 Going::On
             }
             Append::LostRace => {
-                let why = "another writer took up the ledger; restart to follow it";
-                self.stop(decided, why.to_owned())
+                self.overtaken(decided.into_iter().map(|one| one.waiting).collect())
             }
             Append::Fatal(error) => self.stop(decided, report(&error)),
             Append::Unknown(reason) => self.stop(decided, reason.to_string()),
+        }
+    }
+
+    /// Answers what needs no entry. An allow that was recorded before is only given again by who
+    /// knows that nobody else has written since.
+    fn repeat(&mut self, decided: Vec<Decided>) {
+        let allows = decided.iter().any(|one| allowed_call(&one.answer).is_some());
+        let is_known = |began: Instant| began.elapsed() < LOOK_EVERY * 2;
+        if !allows || self.shared.standing.last_round_trip().is_some_and(is_known) {
+            return self.deliver(decided);
+        }
+        match self.log.head() {
+            Ok(head) if head == self.position.entry_number => self.deliver(decided),
+            Ok(_) => refuse_decided(decided, "another writer may have taken up the ledger"),
+            Err(error) => refuse_decided(decided, &report(&error)),
         }
     }
 
@@ -189,26 +283,27 @@ impl Engine {
         decided: &mut [Decided],
         why: String,
     ) -> Append {
-        let started = Instant::now();
+        // The first attempt is what was looked at last.
+        let began = self.looked;
         tracing::warn!(entry = sealed.number, why, "append outcome unknown, retrying");
         let mut backoff = BACKOFF.into_iter();
         let mut pause = Duration::ZERO;
         loop {
             pause = backoff.next().unwrap_or(pause);
             std::thread::sleep(pause);
-            self.take_revocations(&why);
-            if started.elapsed() > ANSWER_MAX.mul_f32(0.75) {
+            self.take_in_force(self.shared.queue.take_revocations());
+            if began.elapsed() > GIVE_UP_AFTER {
                 *self.shared.trouble() = Some(format!("the log does not answer: {why}"));
                 give_up(decided, &why);
                 refuse(self.shared.queue.take_others(), &why);
             }
             match self.log.append(before, &sealed.bytes, Some(&sealed.last_link)) {
                 Append::Unknown(reason)
-                    if self.shared.queue.is_closed() && started.elapsed() > ANSWER_MAX =>
+                    if self.shared.queue.is_closed() && began.elapsed() > ANSWER_MAX =>
                 {
                     return Append::Unknown(reason);
                 }
-                Append::Unknown(_) => {}
+                Append::Unknown(_) => self.hold(decided),
                 outcome @ (Append::Committed | Append::LostRace | Append::Fatal(_)) => {
                     *self.shared.trouble() = None;
                     tracing::info!(entry = sealed.number, ?outcome, "append outcome known");
@@ -218,36 +313,15 @@ impl Engine {
         }
     }
 
-    /// Takes revocations in force although they cannot be recorded yet. They are submitted again
-    /// until they are durable.
-    fn take_revocations(&mut self, why: &str) {
-        let mut again = Vec::new();
-        for mut waiting in self.shared.queue.take_revocations() {
-            let now = self.clock.read();
-            let now = self.state.last_time().map_or(now, |last| now.max(Time(last.0 + 1)));
-            let answer = decide(&self.state, &waiting.submission, now).answer;
-            let accepted = matches!(answer, Answer::Done(_));
-            if accepted && let Command::Revoke(revoke) = &waiting.submission.command {
-                tracing::warn!(selector = %revoke.selector, why, "revocation in force, not durable");
-                self.overlay.push(revoke.selector.clone());
-            }
-            if let Some(to) = waiting.reply.take() {
-                // Nobody may be listening any more; the revocation stays in force all the same.
-                let _ = to.send(Reply { answer, receipt: None, durable: false });
-            }
-            if accepted {
-                again.push(waiting);
-            }
-        }
-        self.shared.queue.put_back(again);
-    }
-
-    /// Makes an entry visible: to readers, to followers, to the anchor.
-    fn publish(&mut self, committed: Committed) {
+    fn count(&self, committed: &Committed) {
         let counts = &self.shared.counts;
         counts.entries.fetch_add(1, Ordering::Relaxed);
         counts.events.fetch_add(committed.events.len() as u64, Ordering::Relaxed);
         counts.bytes.fetch_add(committed.bytes.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Makes an entry visible: to readers, to followers, to the anchor.
+    pub(super) fn publish(&mut self, committed: Committed) {
         let view = self.state.view();
         if self.shared.view.load().version() != view.version() {
             self.shared.view.store(view);
@@ -256,93 +330,28 @@ impl Engine {
         self.shared.tail.commit(committed);
     }
 
-    /// Answers. An allow that a revocation in force covers, or that nobody waits for, is not
-    /// delivered, and that is recorded.
-    fn deliver(&mut self, decided: Vec<Decided>) {
-        let shared = Arc::clone(&self.shared);
-        let counts = &shared.counts;
-        counts.commands.fetch_add(decided.len() as u64, Ordering::Relaxed);
-        let mut undelivered = Vec::new();
-        for one in decided {
-            let mut reply = one.reply();
-            let allowed = allowed_call(&one.answer);
-            if allowed.is_some() && self.is_overlaid(&one.waiting.submission) {
-                reply.answer = suspended(&one.answer);
-                undelivered.extend(allowed);
-            }
-            match &reply.answer {
-                Answer::Decided(Decision { result: Ok(_), .. }) => count(&counts.allowed),
-                Answer::Decided(_) => count(&counts.denied),
-                Answer::Refused(_) => count(&counts.refused),
-                Answer::Done(_) => {}
-            }
-            if let Command::Revoke(revoke) = &one.waiting.submission.command {
-                self.overlay.retain(|selector| *selector != revoke.selector);
-            }
-            if !one.waiting.answer(reply) {
-                undelivered.extend(allowed);
-            }
-        }
-        for call in undelivered {
-            let finish = Finish {
-                call,
-                outcome: Outcome::NotDelivered,
-                latency_us: 0,
-                bytes_in: 0,
-                bytes_out: 0,
-                result: None,
-            };
-            // A full queue only means that the call's end is not recorded: it never ran.
-            let _ = self.shared.queue.push(by_system(Command::Finish(finish)));
-        }
-    }
-
-    fn is_overlaid(&self, submission: &Submission) -> bool {
-        use bailiwick_core::command::Subject;
-        if self.overlay.is_empty() {
-            return false;
-        }
-        let Command::Authorize(call) = &submission.command else { return false };
-        let (agent, owner) = match &call.subject {
-            Subject::Agent(agent) => {
-                let Some(known) = self.state.agents().get(agent) else { return true };
-                (Some(agent), &known.owner)
-            }
-            Subject::Person(owner) => (None, owner),
-        };
-        let covered = Covered {
-            grant: None,
-            agent,
-            owner,
-            task: call.task,
-            tool: call.tool.as_ref(),
-            resource: &call.resource,
-        };
-        self.overlay.iter().any(|selector| covered.is_named_by(selector))
-    }
-
-    fn refuse_unsure(&mut self, waiting: Vec<Waiting>) -> Going {
+    pub(super) fn refuse_unsure(&self, waiting: Vec<Waiting>) {
         let why = self.clock.unsure().unwrap_or_default().to_owned();
         *self.shared.trouble() = Some(format!("clock_unsure: {why}"));
         for one in waiting {
             let is_call = matches!(one.submission.command, Command::Authorize(_));
             let why = format!("{why}; an operator has to confirm the clock");
-            let reply = super::unrecorded(
-                is_call,
-                DenialCode::ClockUnsure,
-                bailiwick_core::command::RefusalCode::ClockUnsure,
-                &why,
-            );
-            one.answer(reply);
+            let (denial, refusal) = (DenialCode::ClockUnsure, RefusalCode::ClockUnsure);
+            one.answer(super::unrecorded(is_call, denial, refusal, &why));
         }
-        Going::On
     }
 
-    fn stop(&mut self, decided: Vec<Decided>, why: String) -> Going {
+    fn stop(&self, decided: Vec<Decided>, why: String) -> Going {
+        self.halt(decided.into_iter().map(|one| one.waiting).collect(), why)
+    }
+
+    /// The log takes nothing any more.
+    pub(super) fn halt(&self, waiting: Vec<Waiting>, why: String) -> Going {
         tracing::error!(why, "the ledger takes no more commands");
+        self.shared.standing.lose();
         // Whoever is refused finds the reason in the health as well.
         *self.shared.trouble() = Some(why.clone());
-        refuse(decided.into_iter().map(|one| one.waiting).collect(), &why);
+        refuse(waiting, &why);
         Going::Stopped
     }
 
@@ -359,51 +368,12 @@ impl Engine {
     }
 }
 
-fn by_system(command: Command) -> Waiting {
-    let submission = Submission { actor: Actor::System, request: None, trace: None, command };
-    Waiting { submission, reply: None }
-}
-
-fn refuse(waiting: Vec<Waiting>, why: &str) {
-    for one in waiting {
-        let is_call = matches!(one.submission.command, Command::Authorize(_));
-        one.answer(unavailable(is_call, why));
-    }
-}
-
-/// Tells callers in time that their commands are not recorded yet. Should the entry land later,
-/// their calls are recorded as not delivered, since nobody waits for the answer any more.
-fn give_up(decided: &mut [Decided], why: &str) {
-    for one in decided {
-        let is_call = matches!(one.waiting.submission.command, Command::Authorize(_));
-        if let Some(to) = one.waiting.reply.take() {
-            let _ = to.send(unavailable(is_call, why));
-            let (gone, _) = tokio::sync::oneshot::channel();
-            one.waiting.reply = Some(gone);
-        }
-    }
-}
-
-fn count(counter: &std::sync::atomic::AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
-}
-
-const fn allowed_call(answer: &Answer) -> Option<CallId> {
-    match answer {
-        Answer::Decided(Decision { call, result: Ok(_), .. }) => Some(*call),
-        Answer::Decided(_) | Answer::Done(_) | Answer::Refused(_) => None,
-    }
-}
-
-fn suspended(answer: &Answer) -> Answer {
-    let call = allowed_call(answer).unwrap_or(CallId(0));
-    let message = "it was revoked while it was being recorded".to_owned();
-    let result = Err(Denied { code: DenialCode::Suspended, message });
-    Answer::Decided(Decision { call, result, repeats: None })
+fn refuse_decided(decided: Vec<Decided>, why: &str) {
+    refuse(decided.into_iter().map(|one| one.waiting).collect(), why);
 }
 
 /// An error with its sources, for people.
-fn report(error: &dyn std::error::Error) -> String {
+pub(super) fn report(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bailiwick_core::command::{Answer, RefusalCode};
+use bailiwick_core::command::Answer;
 use bailiwick_core::event::{DenialCode, Fact};
 use bailiwick_ledger::log::jetstream;
 use bailiwick_ledger::{Config, Ledger, Store};
@@ -11,15 +11,20 @@ use bailiwick_ledger::{Config, Ledger, Store};
 use super::nats::Server;
 use super::{decision, denial, furnish, read_case, revoke_agent, submit};
 
-fn open(dir: &Path, url: &str) -> Ledger {
-    let name: jetstream::Name = "outage".parse().unwrap();
-    let store = Store::JetStream(jetstream::Config {
+pub(crate) fn stream(url: &str) -> jetstream::Config {
+    jetstream::Config {
         url: url.to_owned(),
-        name: name.clone(),
+        name: "outage".parse().unwrap(),
         replicas: 1,
         credentials: None,
         root_certificates: None,
-    });
+    }
+}
+
+pub(crate) fn open(dir: &Path, url: &str) -> Ledger {
+    let stream = stream(url);
+    let name = stream.name.clone();
+    let store = Store::JetStream(stream);
     let linger = Duration::ZERO;
     let home = dir.to_owned();
     let config = Config { home, store, name, trust_head: true, trust_clock: false, linger };
@@ -27,7 +32,7 @@ fn open(dir: &Path, url: &str) -> Ledger {
 }
 
 /// Waits for something that has to come about by itself.
-async fn comes_about(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn comes_about(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(20);
     while !holds().await {
         assert!(Instant::now() < until, "{what} did not come about");
@@ -78,28 +83,6 @@ async fn while_the_log_is_away_calls_are_denied_and_revocations_are_in_force() {
     assert_eq!(undelivered.count(), allowed - 1, "what landed late is recorded as not delivered");
 }
 
-async fn denial_or_allowed(ledger: &Ledger) -> Option<DenialCode> {
+pub(crate) async fn denial_or_allowed(ledger: &Ledger) -> Option<DenialCode> {
     decision(&submit(ledger, read_case("1")).await).result.as_ref().err().map(|d| d.code)
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_writer_that_was_overtaken_refuses_everything() {
-    let store = tempfile::tempdir().unwrap();
-    let Some(server) = Server::start(store.path()) else { return };
-    let dir = tempfile::tempdir().unwrap();
-    let first = open(dir.path(), &server.url());
-    furnish(&first).await;
-    let standby = tempfile::tempdir().unwrap();
-    for file in ["signing.key", "ledger.secret", "admin.key"] {
-        std::fs::copy(dir.path().join(file), standby.path().join(file)).unwrap();
-    }
-    let second = open(standby.path(), &server.url());
-    assert_eq!(second.info().epoch, first.info().epoch + 1);
-    assert_eq!(denial(&submit(&first, read_case("1")).await), DenialCode::Unavailable);
-    assert!(first.health().why.is_some_and(|why| why.contains("another writer")));
-    match submit(&first, revoke_agent()).await.answer {
-        Answer::Refused(refusal) => assert_eq!(refusal.code, RefusalCode::Unavailable),
-        other => panic!("{other:?}"),
-    }
-    assert!(decision(&submit(&second, read_case("1")).await).result.is_ok());
 }
