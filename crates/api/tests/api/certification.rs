@@ -165,7 +165,7 @@ async fn a_batch_stops_where_it_is_told_to() {
     assert_eq!(decisions(&house, first_deny).await, [true, false]);
     let first_permit = asked("permit_on_first_permit", ["bob", "alice", "bob"]);
     assert_eq!(decisions(&house, first_permit).await, [false, true]);
-    let calls = house.get(&format!("/v1/events?from={events}&limit=100")).await.done();
+    let calls = house.get(&format!("/v1/events?after={}&limit=100", events - 1)).await.done();
     let calls = calls["items"].as_array().unwrap();
     let decided = calls.iter().filter(|event| event["kind"].as_str().unwrap().starts_with("call."));
     assert_eq!(decided.count(), 4, "what was not decided is not recorded");
@@ -288,7 +288,14 @@ async fn pages_add_up_and_a_token_is_good_for_its_own_search_only() {
 #[tokio::test]
 async fn an_agent_neither_searches_nor_speaks_for_its_own_properties() {
     let house = certified().await;
-    house.furnish().await;
+    let agent = json!({
+        "agent": "a1", "owner": "alice", "purpose": "support",
+        "allowlist": [{"pattern": "crm/*"}],
+    });
+    house.post("/v1/agents", agent).await.done();
+    let text = r#"@jit("true") permit (principal, action == Action::"crm/read_case", resource);"#;
+    house.put("/v1/policies/read-cases", json!({"text": text})).await.done();
+    house.post("/v1/policies/activate", json!({})).await.done();
     let key = house.key("agent", Some("a1")).await;
     let body = question(json!({"type": "user"}), action("read"), record("record-1"));
     let sent = house.post_as(&key, "/access/v1/search/subject", body).await;
