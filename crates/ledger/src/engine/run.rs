@@ -124,8 +124,10 @@ impl Engine {
     pub(super) fn write(&mut self, commands: Vec<Waiting>) -> Going {
         self.heed_operator();
         let before = self.position.entry_number;
-        let mut batch: Vec<Waiting> = self.overlay.commands().collect();
-        batch.extend(commands);
+        let mut batch = commands;
+        if !self.overlay.is_empty() {
+            batch = self.overlay.commands().chain(batch).collect();
+        }
         batch.extend(self.expire());
         if !batch.is_empty() {
             let going = self.work(batch);
