@@ -91,6 +91,7 @@ impl Engine {
     fn keep(&mut self, waiting: &mut Waiting, answer: &Answer) {
         if matches!(answer, Answer::Done(done) if done.repeats.is_none()) {
             waiting.in_force = self.overlay.keep(&waiting.submission);
+            self.shared.standing.doubt();
             if let Command::Revoke(revoke) = &waiting.submission.command {
                 tracing::warn!(selector = %revoke.selector, "revocation in force, not durable");
             }
