@@ -57,18 +57,16 @@ impl FeedStream {
     pub(super) fn open(connection: Arc<Connection>, config: &Config) -> Result<Self, Error> {
         let (name, stream) = (config.name.clone(), config.name.feed_stream());
         let feed = Self { connection, name, stream, replicas: config.replicas };
-        feed.make_or_check().map_err(|error| match error {
-            Error::Unavailable { what } => {
-                let stream = &feed.stream;
-                Error::Unavailable {
-                    what: format!(
-                        "the feed's stream `{stream}` was neither found nor made: {what}; see that \
-                         this identity may do both"
-                    ),
-                }
-            }
-            error => error,
-        })?;
+        let made = feed.make_or_check();
+        if let Err(Error::Unavailable { what }) = made {
+            let stream = &feed.stream;
+            let what = format!(
+                "the feed's stream `{stream}` was neither found nor made: {what}; see that this \
+                 identity may do both"
+            );
+            return Err(Error::Unavailable { what });
+        }
+        made?;
         Ok(feed)
     }
 
