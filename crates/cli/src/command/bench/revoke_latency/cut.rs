@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use super::super::clock;
 use super::super::stage::agent_name;
-use super::gateways::is_of;
 use super::relay::{Passing, Relay};
 use super::revocation::{Revocation, lift, revoke};
 use super::uses::Uses;
@@ -19,6 +18,9 @@ use crate::command::online::Desk;
 const CUT_OFF: Duration = Duration::from_secs(5);
 /// How long the ledger may take to have everything when the link is back.
 const DURABLE_MAX: Duration = Duration::from_secs(30);
+
+/// Whoever worked so short a time before the cut, in nanoseconds, had a lease that had to run out.
+const WORKED: u64 = 250_000_000;
 
 /// What happened.
 #[derive(Debug)]
@@ -66,16 +68,7 @@ pub(super) async fn cut(
     let everyone: Vec<usize> = (0..scene.gateways.count()).collect();
     let recovered = recovered(scene, lifted, &everyone).await?;
     scene.clock.check()?;
-    let mut violations = Vec::new();
-    for revocation in &revocations {
-        violations.extend(misnamed(revocation, everyone.len()));
-        if revocation.answered >= opened {
-            violations.push(format!(
-                "the answer about agent {} came only when the log was back",
-                revocation.agent
-            ));
-        }
-    }
+    let violations = revocations.iter().flat_map(|one| misstated(one, opened)).collect();
     let agents = everyone.len();
     Ok(CutOff { passing, revocations, cut, opened, lifted, agents, durable, recovered, violations })
 }
@@ -94,21 +87,18 @@ async fn recorded(scene: &Scene, reason: &str) -> Result<usize> {
     Ok(agents.len())
 }
 
-/// What the answer says that is not so: nothing can have been written, so nobody can have heard.
-fn misnamed(revocation: &Revocation, count: usize) -> Vec<String> {
+/// What is not so of an answer: it must come while the log is away, when nothing can be written.
+fn misstated(revocation: &Revocation, opened: u64) -> Vec<String> {
     let agent = agent_name(revocation.agent);
+    if revocation.answered >= opened {
+        return vec![format!("{agent}: the answer came only when the log was back")];
+    }
     let mut wrong = Vec::new();
     if revocation.durable || revocation.enforced.number.is_some() {
         wrong.push(format!("{agent}: on the ledger, although the log was away"));
     }
     if !revocation.enforced.done {
         wrong.push(format!("{agent}: not every lease ran out in time"));
-    }
-    for number in 0..count {
-        let named = revocation.enforced.points.iter().find(|named| is_of(&named.point, number));
-        if named.is_none_or(|named| named.acknowledged) {
-            wrong.push(format!("{agent}: gateway {number} is not named as one that ran out"));
-        }
     }
     wrong
 }
@@ -137,8 +127,18 @@ impl CutOff {
             }
         }
         let mut after_enforced = 0;
-        for Revocation { agent, answered, .. } in &self.revocations {
+        for revocation in &self.revocations {
+            let Revocation { agent, answered, .. } = revocation;
             after_enforced += uses.within(*agent, *answered, self.lifted).len();
+            self.violations.extend((0..self.agents).filter_map(|gateway| {
+                let name = agent_name(*agent);
+                let worked = !uses.within(gateway, self.cut - WORKED, self.cut).is_empty();
+                match revocation.named(gateway) {
+                    Some(true) => Some(format!("{name}: gateway {gateway} heard of it")),
+                    None if worked => Some(format!("{name}: gateway {gateway} is not named")),
+                    Some(false) | None => None,
+                }
+            }));
         }
         if after_enforced > 0 {
             let what = format!("{after_enforced} uses by revoked agents after `enforced`");

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::super::clock;
-use super::gateways::is_of;
+use super::super::stage::agent_name;
 use super::revocation::{Revocation, lift, revoke};
 use super::uses::Uses;
 use super::{Scene, recovered};
@@ -52,34 +52,26 @@ pub(super) async fn pause(scene: &Scene, chosen: &[usize]) -> Result<Paused> {
     }
     let recovered = recovered(scene, lifted, chosen).await?;
     scene.clock.check()?;
-    let mut violations = Vec::new();
-    for revocation in &revocations {
-        violations.extend(misnamed(revocation, chosen, scene.gateways.count()));
-        if revocation.answered >= woken {
-            violations.push(format!(
-                "the answer about agent {} came only when its gateway went on",
-                revocation.agent
-            ));
-        }
-    }
+    let violations = revocations.iter().flat_map(|one| misnamed(one, chosen, woken)).collect();
     Ok(Paused { revocations, woken, lifted, recovered, violations })
 }
 
-/// What the answer says of the points that is not so: the stopped ones cannot have acknowledged,
-/// all the others must have.
-fn misnamed(revocation: &Revocation, stopped: &[usize], count: usize) -> Vec<String> {
+/// What is not so of an answer: it must come while they are stopped, so none of them can have
+/// acknowledged, and each worked until a moment before.
+fn misnamed(revocation: &Revocation, stopped: &[usize], woken: u64) -> Vec<String> {
+    let agent = agent_name(revocation.agent);
+    if revocation.answered >= woken {
+        return vec![format!("{agent}: the answer came only when its gateway went on")];
+    }
     let mut wrong = Vec::new();
     if !revocation.enforced.done || !revocation.durable {
-        wrong.push(format!("agent {} was not enforced in time", revocation.agent));
+        wrong.push(format!("{agent}: not enforced in time"));
     }
-    for number in 0..count {
-        let named = revocation.enforced.points.iter().find(|named| is_of(&named.point, number));
-        let (told, expected) = (named.map(|named| named.acknowledged), !stopped.contains(&number));
-        if told != Some(expected) {
-            wrong.push(format!(
-                "gateway {number} acknowledged: {told:?}, and not {expected}, for agent {}",
-                revocation.agent
-            ));
+    for gateway in stopped {
+        match revocation.named(*gateway) {
+            Some(false) => {}
+            Some(true) => wrong.push(format!("{agent}: stopped gateway {gateway} acknowledged")),
+            None => wrong.push(format!("{agent}: stopped gateway {gateway} is not named")),
         }
     }
     wrong

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::clock;
 use super::super::stage::agent_name;
+use super::gateways::is_of;
 
 /// How long the server is to wait for everybody.
 const TIMEOUT: &str = "10s";
@@ -31,14 +32,14 @@ pub(super) struct Revocation {
 pub(super) struct Enforced {
     pub(super) done: bool,
     pub(super) number: Option<u64>,
-    pub(super) points: Vec<Point>,
+    points: Vec<Point>,
 }
 
 /// An enforcement point that cannot act against it any more.
 #[derive(Debug, Deserialize)]
 pub(super) struct Point {
-    pub(super) point: String,
-    pub(super) acknowledged: bool,
+    point: String,
+    acknowledged: bool,
     milliseconds: u64,
 }
 
@@ -47,6 +48,12 @@ impl Revocation {
     pub(super) fn last_acknowledgement(&self) -> Option<Duration> {
         let acknowledged = self.enforced.points.iter().filter(|point| point.acknowledged);
         acknowledged.map(|point| Duration::from_millis(point.milliseconds)).max()
+    }
+
+    /// What the answer said of a gateway: whether it acknowledged; none when it was not named.
+    pub(super) fn named(&self, gateway: usize) -> Option<bool> {
+        let named = self.enforced.points.iter().find(|named| is_of(&named.point, gateway));
+        named.map(|named| named.acknowledged)
     }
 
     /// How many cannot act because their lease ran out.
