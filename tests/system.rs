@@ -12,6 +12,8 @@ mod tidy;
 mod bad_input;
 #[path = "system/crash.rs"]
 mod crash;
+#[path = "system/feed.rs"]
+mod feed;
 #[path = "system/mcp.rs"]
 mod mcp;
 #[path = "system/permissions.rs"]

@@ -1,4 +1,5 @@
-//! The NATS configuration that is shipped: the ledger's identity appends and reads, and no more.
+//! The NATS configuration that is shipped: the ledger's identity appends and reads, subscribers hear
+//! the revocation feed, and neither can do more.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,7 +16,10 @@ use crate::support::{PATIENCE, root, until, world};
 
 const PASSWORD: &str = "Append0nly";
 const ADMIN_PASSWORD: &str = "L00ksAfterIt";
+const SUBSCRIBER_PASSWORD: &str = "L1stensOnly";
 const STREAM: &str = "BAILIWICK_default";
+const FEED: &str = "BAILIWICK_default_REVOCATIONS";
+const EVERY_ITEM: &str = "bailiwick.default.revocation.>";
 
 /// A nats-server with the shipped configuration, below `dir` and on a port of its own.
 struct Shipped {
@@ -33,6 +37,7 @@ impl Shipped {
             .arg(&config)
             .env("BAILIWICK_NATS_PASSWORD", PASSWORD)
             .env("BAILIWICK_NATS_ADMIN_PASSWORD", ADMIN_PASSWORD)
+            .env("BAILIWICK_NATS_SUBSCRIBER_PASSWORD", SUBSCRIBER_PASSWORD)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -117,12 +122,16 @@ impl Raw {
         line.trim_end().to_owned()
     }
 
-    fn request(&mut self, subject: &str, body: &Value) -> Came {
+    /// Asks, and has the answer sent to `inbox`, where nobody here waits for it.
+    fn publish(&mut self, subject: &str, inbox: &str, body: &Value) {
         let body = body.to_string();
-        let length = body.len();
-        self.say(&format!(
-            "SUB _INBOX.raw 1\r\nUNSUB 1 1\r\nPUB {subject} _INBOX.raw {length}\r\n{body}\r\nPING\r\n"
-        ));
+        self.say(&format!("PUB {subject} {inbox} {}\r\n{body}\r\n", body.len()));
+    }
+
+    fn request(&mut self, subject: &str, body: &Value) -> Came {
+        self.say("SUB _INBOX.raw 1\r\nUNSUB 1 1\r\n");
+        self.publish(subject, "_INBOX.raw", body);
+        self.say("PING\r\n");
         let mut came = None;
         loop {
             let line = self.line();
@@ -138,11 +147,36 @@ impl Raw {
         }
     }
 
+    /// The JSON in a message whose first line was read; nothing where it holds none.
     fn message(&mut self, line: &str) -> Value {
-        let length = line.rsplit(' ').next().and_then(|word| word.parse().ok());
-        let mut bytes = vec![0; length.expect("a length")];
+        let mut lengths = line.rsplit(' ').map_while(|word| word.parse::<usize>().ok());
+        let length = lengths.next().expect("a length");
+        let headers = if line.starts_with("HMSG ") { lengths.next().expect("another") } else { 0 };
+        let mut bytes = vec![0; length + 2];
         self.stream.read_exact(&mut bytes).expect("the message");
-        serde_json::from_slice(&bytes).unwrap_or(Value::Null)
+        serde_json::from_slice(&bytes[headers..length]).unwrap_or(Value::Null)
+    }
+
+    /// Subscribes, which is allowed.
+    fn subscribe(&mut self, subject: &str, id: u32) {
+        self.say(&format!("SUB {subject} {id}\r\nPING\r\n"));
+        assert_eq!(self.line(), "PONG", "{subject}");
+    }
+
+    fn may_not_subscribe(&mut self, subject: &str) {
+        self.say(&format!("SUB {subject} 99\r\nPING\r\n"));
+        let refused = self.line();
+        let expected = format!("Permissions Violation for Subscription to \"{subject}\"");
+        assert!(refused.contains(&expected), "{subject}: {refused}");
+        assert_eq!(self.line(), "PONG");
+    }
+
+    /// The next message for a subscription: its subject, the subscription's id, and the JSON in it.
+    fn next(&mut self) -> (String, String, Value) {
+        let line = self.line();
+        let mut words = line.split(' ').skip(1).map(str::to_owned);
+        let (subject, id) = (words.next().expect("a subject"), words.next().expect("an id"));
+        (subject, id, self.message(&line))
     }
 
     fn is_refused(&mut self, subject: &str, body: &Value) {
@@ -181,24 +215,47 @@ fn the_shipped_nats_lets_the_ledger_append_and_read_and_no_more() {
     assert!(events > 6, "{events} events");
 
     let mut ledger = Raw::connect(nats.port, Some(("ledger", PASSWORD))).unwrap();
-    let info = format!("$JS.API.STREAM.INFO.{STREAM}");
-    let before = ledger.is_answered(&info, &json!({}));
-    let mut cut = before["config"].clone();
-    cut["max_msgs"] = 1.into();
+    // What policy permits has changed once, and the feed says so.
+    holds_all(&mut ledger, FEED, 1);
+    for stream in [STREAM, FEED] {
+        cannot_be_cut(&mut ledger, stream);
+    }
     for (call, body) in [
-        (format!("STREAM.UPDATE.{STREAM}"), cut.clone()),
-        (format!("STREAM.DELETE.{STREAM}"), json!({})),
-        (format!("STREAM.PURGE.{STREAM}"), json!({})),
-        (format!("STREAM.MSG.DELETE.{STREAM}"), json!({"seq": 1})),
-        (format!("STREAM.RESTORE.{STREAM}"), json!({})),
-        (format!("STREAM.SNAPSHOT.{STREAM}"), json!({"deliver_subject": "_INBOX.x"})),
         ("STREAM.CREATE.OTHER".to_owned(), json!({"name": "OTHER", "subjects": ["other"]})),
         ("ACCOUNT.PURGE.BAILIWICK".to_owned(), json!({})),
     ] {
         ledger.is_refused(&format!("$JS.API.{call}"), &body);
     }
     ledger.is_refused("bailiwick.other.entry", &json!("not this ledger"));
-    let created = ledger.is_answered(&format!("$JS.API.STREAM.CREATE.{STREAM}"), &cut);
+    ledger.is_refused("bailiwick.other.revocation.all._", &json!("not this ledger"));
+}
+
+/// Waits until a stream has `messages` at least.
+fn holds_all(ledger: &mut Raw, stream: &str, messages: u64) {
+    until(&format!("`{stream}` had {messages} messages"), PATIENCE, || {
+        let info = ledger.is_answered(&format!("$JS.API.STREAM.INFO.{stream}"), &json!({}));
+        (info["state"]["messages"].as_u64()? >= messages).then_some(())
+    });
+}
+
+/// Whatever the ledger's identity asks, the stream stays as it is.
+fn cannot_be_cut(ledger: &mut Raw, stream: &str) {
+    let info = format!("$JS.API.STREAM.INFO.{stream}");
+    let before = ledger.is_answered(&info, &json!({}));
+    let mut cut = before["config"].clone();
+    cut["max_msgs"] = 1.into();
+    for (call, body) in [
+        (format!("STREAM.UPDATE.{stream}"), cut.clone()),
+        (format!("STREAM.DELETE.{stream}"), json!({})),
+        (format!("STREAM.PURGE.{stream}"), json!({})),
+        (format!("STREAM.MSG.DELETE.{stream}"), json!({"seq": 1})),
+        (format!("STREAM.RESTORE.{stream}"), json!({})),
+        (format!("STREAM.SNAPSHOT.{stream}"), json!({"deliver_subject": "_INBOX.x"})),
+        (format!("CONSUMER.CREATE.{stream}.one"), json!({"stream_name": stream})),
+    ] {
+        ledger.is_refused(&format!("$JS.API.{call}"), &body);
+    }
+    let created = ledger.is_answered(&format!("$JS.API.STREAM.CREATE.{stream}"), &cut);
     assert_eq!(
         created["error"]["err_code"], 10_058,
         "a stream is not changed by making it: {created}"
@@ -209,12 +266,76 @@ fn the_shipped_nats_lets_the_ledger_append_and_read_and_no_more() {
 }
 
 #[test]
+fn the_shipped_nats_lets_a_subscriber_hear_the_feed_and_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(nats) = Shipped::start(dir.path()) else { return };
+    let url = format!("nats://ledger:{PASSWORD}@127.0.0.1:{}", nats.port);
+    let serve = Launch::on_nats(&dir.path().join("data"), &url).start();
+    let client = serve.client();
+    world::found(&client, &["support"]);
+    let revoke = |case: u32| {
+        let selector = json!({"resource": format!("crm://case/{case}")});
+        client.post("/v1/revocations", &json!({"selector": selector})).ok();
+    };
+    revoke(1);
+    let mut ledger = Raw::connect(nats.port, Some(("ledger", PASSWORD))).unwrap();
+    holds_all(&mut ledger, FEED, 2);
+
+    let mut subscriber =
+        Raw::connect(nats.port, Some(("subscriber", SUBSCRIBER_PASSWORD))).unwrap();
+    let read = format!("$JS.API.DIRECT.GET.{FEED}");
+    let stored = subscriber.is_answered(&read, &json!({"seq": 2}));
+    assert_eq!((&stored["number"], &stored["ledger"]), (&2.into(), &"default".into()));
+    for (call, body) in [
+        (format!("DIRECT.GET.{STREAM}"), json!({"seq": 1})),
+        (format!("STREAM.MSG.GET.{STREAM}"), json!({"seq": 1})),
+        (format!("STREAM.INFO.{STREAM}"), json!({})),
+        (format!("CONSUMER.CREATE.{STREAM}.one"), json!({"stream_name": STREAM})),
+        (format!("CONSUMER.CREATE.{FEED}.one"), json!({"stream_name": FEED})),
+        (format!("STREAM.DELETE.{FEED}"), json!({})),
+        (format!("STREAM.PURGE.{FEED}"), json!({})),
+        (format!("STREAM.MSG.DELETE.{FEED}"), json!({"seq": 1})),
+        (format!("STREAM.UPDATE.{FEED}"), json!({"name": FEED})),
+        ("STREAM.CREATE.OTHER".to_owned(), json!({"name": "OTHER", "subjects": ["other"]})),
+    ] {
+        subscriber.is_refused(&format!("$JS.API.{call}"), &body);
+    }
+    for subject in ["bailiwick.default.entry", "bailiwick.default.revocation.all._"] {
+        subscriber.is_refused(subject, &json!("from who only listens"));
+    }
+    for subject in [">", "bailiwick.>", "bailiwick.default.entry", "$JS.>", "_R_.>"] {
+        subscriber.may_not_subscribe(subject);
+    }
+
+    // An answer that is asked for on the subject of entries does not get there.
+    let entries = format!("$JS.API.STREAM.INFO.{STREAM}");
+    let before = ledger.is_answered(&entries, &json!({}))["state"]["messages"].clone();
+    subscriber.publish(&read, "bailiwick.default.entry", &json!({"seq": 1}));
+    subscriber.is_answered(&read, &json!({"seq": 1}));
+    assert_eq!(ledger.is_answered(&entries, &json!({}))["state"]["messages"], before);
+
+    // It hears what is revoked, and nothing of what the ledger is answered.
+    subscriber.subscribe("_INBOX.>", 7);
+    subscriber.subscribe(EVERY_ITEM, 8);
+    for (case, number) in [(2, 3), (3, 4)] {
+        revoke(case);
+        let (subject, id, item) = subscriber.next();
+        assert!(subject.starts_with("bailiwick.default.revocation.resource.h-"), "{subject}");
+        assert_eq!((id.as_str(), &item["number"]), ("8", &number.into()));
+    }
+}
+
+#[test]
 fn the_shipped_nats_lets_nobody_in_without_a_password() {
     let dir = tempfile::tempdir().unwrap();
     let Some(nats) = Shipped::start(dir.path()) else { return };
-    for user in
-        [None, Some(("ledger", "guess")), Some(("admin", PASSWORD)), Some(("sys", PASSWORD))]
-    {
+    for user in [
+        None,
+        Some(("ledger", "guess")),
+        Some(("subscriber", PASSWORD)),
+        Some(("admin", PASSWORD)),
+        Some(("sys", PASSWORD)),
+    ] {
         let refused = Raw::connect(nats.port, user).err().expect("nobody gets in");
         assert!(refused.contains("Authorization Violation"), "{refused}");
     }

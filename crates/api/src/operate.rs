@@ -39,6 +39,8 @@ pub(crate) struct Readiness {
     queue: usize,
     /// The anchor's last failure to be written.
     anchor: Option<String>,
+    /// Why the revocation feed on NATS stands still; calls are decided all the same.
+    feed: Option<String>,
 }
 
 /// The process lives.
@@ -52,9 +54,9 @@ pub(crate) async fn health() -> &'static str {
 #[utoipa::path(get, path = "/readyz", tag = "operate", security(()),
     responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
 pub(crate) async fn ready(State(desk): State<Arc<Desk>>) -> Response {
-    let Health { ready, why, entry, next_index, queue, anchor } = desk.ledger.health();
+    let Health { ready, why, entry, next_index, queue, anchor, feed } = desk.ledger.health();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    json(status, &Readiness { ready, why, entry, next_index, queue, anchor })
+    json(status, &Readiness { ready, why, entry, next_index, queue, anchor, feed })
 }
 
 /// Counts since the start, in the OpenMetrics text format.

@@ -55,8 +55,11 @@ pub(crate) enum Command {
     Grant(Grant),
     /// Take permissions back, everywhere at once
     Revoke(Revoke),
-    /// Lift the suspension that a revocation left
+    /// Lift the suspension that a revocation left: who it named may ask again, grants stay ended
+    #[command(visible_alias = "reinstate")]
     Lift(Lift),
+    /// List enforcement points: who hears of revocations, and whether each still may act
+    Points(Points),
     /// Follow revocations as they happen
     Watch(Watch),
     /// List the record itself, event by event
@@ -275,6 +278,12 @@ pub(crate) struct Revoke {
     /// Do not ask before everything is revoked
     #[arg(long)]
     pub(crate) yes: bool,
+    /// Only show what it would hit; nothing is revoked and nothing is recorded
+    #[arg(long, conflicts_with_all = ["yes", "wait"])]
+    pub(crate) preview: bool,
+    /// Wait until no enforcement point can act against it any more, at most so long [default: 5s]
+    #[arg(long, value_name = "TIMEOUT", num_args = 0..=1, default_missing_value = "5s")]
+    pub(crate) wait: Option<Span>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -286,6 +295,12 @@ pub(crate) struct Lift {
     /// Why
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<Text>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Points {
+    #[command(flatten)]
+    pub(crate) access: Access,
 }
 
 #[derive(Debug, clap::Args)]
@@ -362,6 +377,7 @@ impl Command {
             Self::Grant(args) => args.access.json,
             Self::Revoke(args) => args.access.json,
             Self::Lift(args) => args.access.json,
+            Self::Points(args) => args.access.json,
             Self::Watch(args) => args.access.json,
             Self::Events(args) => args.access.json,
             Self::Sql(args) => args.access.json || args.format == Format::Json,

@@ -22,6 +22,7 @@ mod ledger;
 mod offline;
 mod online;
 mod owner;
+mod points;
 mod policy;
 mod revoke;
 mod serve;
@@ -51,6 +52,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Grant(args) => online(&args.access, |http| grant::run(args.verb, http))?,
         Command::Revoke(args) => revoke::revoke(args)?,
         Command::Lift(args) => revoke::lift(args)?,
+        Command::Points(args) => online(&args.access, points::run)?,
         Command::Watch(args) => watch::run(args)?,
         Command::Events(args) => events::run(args)?,
         Command::Sql(args) => sql::run(args)?,

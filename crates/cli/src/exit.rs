@@ -21,21 +21,28 @@ const UNVERIFIED: u8 = 4;
 pub(crate) struct Failure {
     code: u8,
     what: String,
+    /// What to do next, where the message does not say so itself.
+    advice: Option<&'static str>,
 }
 
 /// The command line, or what it points to, does not make sense.
 pub(crate) fn usage(what: impl Into<String>) -> anyhow::Error {
-    Failure { code: USAGE, what: what.into() }.into()
+    Failure { code: USAGE, what: what.into(), advice: None }.into()
 }
 
 /// The ledger said no.
 pub(crate) fn denied(what: impl Into<String>) -> anyhow::Error {
-    Failure { code: DENIED, what: what.into() }.into()
+    Failure { code: DENIED, what: what.into(), advice: None }.into()
+}
+
+/// It did not come to its end, and this is what to do about it.
+pub(crate) fn unfinished(what: impl Into<String>, advice: &'static str) -> anyhow::Error {
+    Failure { code: ERROR, what: what.into(), advice: Some(advice) }.into()
 }
 
 /// A record is not what it should be.
 pub(crate) fn unverified(what: impl Into<String>) -> anyhow::Error {
-    Failure { code: UNVERIFIED, what: what.into() }.into()
+    Failure { code: UNVERIFIED, what: what.into(), advice: None }.into()
 }
 
 /// Tells what went wrong, on standard error, and gives the exit code.
@@ -102,6 +109,10 @@ fn stable_code(error: &anyhow::Error) -> &str {
 
 /// What to do next, where the message does not say so itself.
 fn advice(error: &anyhow::Error) -> Option<&'static str> {
+    let own = error.chain().find_map(|cause| cause.downcast_ref::<Failure>()?.advice);
+    if own.is_some() {
+        return own;
+    }
     let client = error.chain().find_map(|cause| cause.downcast_ref::<ClientError>())?;
     match client.code() {
         "unavailable" => {

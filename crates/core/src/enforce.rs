@@ -14,6 +14,7 @@
 use crate::time::Span;
 
 mod guard;
+mod narrowed;
 mod points;
 
 pub use guard::{Ended, Guard, Heard, Held, NARROWED_MAX, Nonce, PINGS_MAX, Subject};
@@ -24,7 +25,7 @@ pub use points::{Enforced, POINTS_MAX, PointStanding, Points, TooManyPoints};
 pub const LEASE: Span = Span::seconds(1);
 /// How often an enforcement point pings.
 pub const PING_EVERY: Span = Span(250);
-/// How far two clocks may drift apart over a lease, with what a process needs to notice its end.
+/// How far two clocks may drift apart over two leases, with what a process needs to notice an end.
 pub const SKEW: Span = Span(50);
 /// From a revocation to the last use at any enforcement point, cut off or not, whichever writer it
 /// was told by: a writer that was overtaken answers for up to one lease more.

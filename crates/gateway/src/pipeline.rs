@@ -284,7 +284,8 @@ impl<A: Authority> Session<A> {
         let lease = self.guard.lease_ends().filter(|_| depends);
         let lease = lease.map(|ends| self.pulse.clock().moment(ends));
         let waiting = self.waiting.iter().map(|call| call.until);
-        waiting.chain(lease).chain(self.draining).min()
+        let unsent = self.requests.running().filter_map(|(_, call)| call.leave.open_until());
+        waiting.chain(unsent).chain(lease).chain(self.draining).min()
     }
 
     /// Waits, not for long, until every decision is known and every outcome recorded.

@@ -22,6 +22,7 @@ use tokio::sync::{oneshot, watch};
 use crate::Error;
 use crate::anchor;
 use crate::clock;
+use crate::feed::Publisher;
 use crate::home::Home;
 use crate::lock::Lock;
 use crate::log::jetstream;
@@ -133,6 +134,8 @@ pub struct Health {
     pub queue: usize,
     /// The anchor's last failure to be written, if it falls behind.
     pub anchor: Option<String>,
+    /// Why the revocation feed on NATS stands still, and what to do. Calls are decided all the same.
+    pub feed: Option<String>,
 }
 
 /// What the loop and the handles share.
@@ -160,6 +163,8 @@ pub struct Ledger {
 struct Inner {
     shared: Arc<Shared>,
     engine: Mutex<Option<JoinHandle<()>>>,
+    /// Publishes the revocation feed where the store is NATS.
+    publisher: Mutex<Option<Publisher>>,
     /// INVARIANT: dropped last, when no thread of this ledger writes to its directory any more.
     _lock: Lock,
 }
@@ -291,6 +296,7 @@ impl Ledger {
             next_index: head.next_index,
             queue: shared.queue.len(),
             anchor: shared.keeper.fault(),
+            feed: self.inner.publisher().as_ref().and_then(Publisher::fault),
         }
     }
 
@@ -343,12 +349,18 @@ impl Ledger {
 }
 
 impl Inner {
+    fn publisher(&self) -> std::sync::MutexGuard<'_, Option<Publisher>> {
+        self.publisher.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn close(&self) {
         self.shared.queue.close();
         let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(engine) = engine {
             // A panic of the engine has been reported by the panic itself.
             let _ = engine.join();
+            let publisher = self.publisher().take();
+            drop(publisher);
             self.shared.projector.close(self.shared.tail.head().entry);
             self.shared.keeper.flush();
             self.shared.tail.close();

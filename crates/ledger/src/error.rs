@@ -77,7 +77,10 @@ pub enum Error {
         what: String,
     },
     /// A ledger's name has another form.
-    #[error("`{given}` is not a ledger name, which is 1 to 64 of `A-Z a-z 0-9 _ -`")]
+    #[error(
+        "`{given}` is not a ledger name, which is 1 to 64 of `A-Z a-z 0-9 _ -` and does not end in \
+         `_REVOCATIONS`"
+    )]
     Name {
         /// What was given, cut to 80 characters.
         given: String,

@@ -18,6 +18,7 @@ pub mod snapshot;
 mod clock;
 mod engine;
 mod error;
+mod feed;
 mod lock;
 mod projector;
 mod tail;

@@ -5,10 +5,13 @@
 #[path = "support/nats.rs"]
 mod nats;
 #[path = "support/proxy.rs"]
+#[expect(dead_code, reason = "the tests of the engine use more of it")]
 mod proxy;
 
 #[path = "log/embedded.rs"]
 mod embedded;
+#[path = "log/feed.rs"]
+mod feed;
 #[path = "log/jetstream.rs"]
 mod jetstream;
 #[path = "log/repair.rs"]

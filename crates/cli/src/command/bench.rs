@@ -6,18 +6,25 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use bailiwick_ledger::{Config, Ledger, Store};
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::Value;
 
 mod append;
+mod child;
+mod clock;
 mod decide;
 mod furnish;
 mod latency;
 mod load;
+mod process;
 mod replay;
 mod revoke;
+mod revoke_latency;
+mod stage;
+mod subscribers;
+mod upstream;
 
 /// Arguments of `bailiwick bench`.
 #[derive(Debug, ClapArgs)]
@@ -37,8 +44,15 @@ enum Which {
     Append(append::Args),
     /// Taking back one agent's grants, then all, among many.
     Revoke(revoke::Args),
+    /// From a revocation to the last use, between real gateways under traffic.
+    RevokeLatency(revoke_latency::Args),
+    /// Subscribers that all hear of everything, and what they cost the server.
+    Subscribers(subscribers::Args),
     /// Replay from nothing, and restart with a snapshot.
     Replay(replay::Args),
+    /// The tool's server of `revoke-latency`.
+    #[command(hide = true)]
+    Upstream(upstream::Args),
 }
 
 /// Which log to measure on.
@@ -97,15 +111,24 @@ impl Target {
 /// Runs one benchmark and prints what it found.
 ///
 /// # Errors
-/// When it cannot be set up, or something that was measured went wrong.
+/// When it cannot be set up, or something that was measured went wrong. What must never happen and
+/// did is printed with the rest, under `violations`, and is an error too.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let found = match &args.which {
         Which::Decide(args) => decide::run(args)?,
         Which::Append(args) => append::run(args)?,
         Which::Revoke(args) => revoke::run(args)?,
+        Which::RevokeLatency(args) => revoke_latency::run(args)?,
+        Which::Subscribers(args) => subscribers::run(args)?,
         Which::Replay(args) => replay::run(args)?,
+        Which::Upstream(args) => return upstream::run(args),
     };
-    print(&found, args.json)
+    print(&found, args.json)?;
+    let violations = found.get("violations").and_then(Value::as_array);
+    match violations.map_or(0, Vec::len) {
+        0 => Ok(()),
+        count => bail!("{count} things happened that must never happen, see `violations`"),
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "printing is what a benchmark ends with")]

@@ -1,7 +1,7 @@
 //! `bailiwick watch`.
 
 use anyhow::Result;
-use bailiwick_client::Authority as _;
+use bailiwick_client::Revocations;
 use bailiwick_client::revocations::Signal;
 use bailiwick_core::event::Actor;
 use bailiwick_core::feed::Item;
@@ -21,7 +21,7 @@ async fn watch(desk: Desk, after: Option<u64>, count: Option<u64>) -> Result<()>
         Err(bailiwick_client::Error::Refused { status: 403, .. }) | Ok(_) => {}
         Err(error) => return Err(error.into()),
     }
-    let mut signals = desk.http.revocations(after);
+    let mut signals = Revocations::follow(&desk.http, after);
     let mut left = count;
     while left != Some(0) {
         let Some(signal) = signals.next().await else { return Ok(()) };
@@ -30,11 +30,21 @@ async fn watch(desk: Desk, after: Option<u64>, count: Option<u64>) -> Result<()>
                 tell(desk.json, &item)?;
                 left = left.map(|left| left - 1);
             }
-            Signal::Alive => show::note("listening"),
-            Signal::Lost { .. } => show::note("no sign of life from the server; trying on"),
+            Signal::Alive { number } => {
+                show::note(&format!("listening; the feed stands at {number}"));
+            }
+            Signal::Behind { after, shown, early: _ } => show::note(&format!(
+                "items behind {after} up to {shown} have not come; asking for them again"
+            )),
+            Signal::Lost { since } => show::note(&format!(
+                "no sign of life from the server for {} ms; trying on",
+                since.elapsed().as_millis()
+            )),
             Signal::Missed { after } => {
                 let behind = after.map_or_else(String::new, |n| format!(" behind number {n}"));
-                show::note(&format!("items{behind} are missing: see `bailiwick events`"));
+                show::note(&format!(
+                    "items{behind} are missing and will not come: see `bailiwick events`"
+                ));
             }
         }
     }

@@ -2,8 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod bailiwick;
+mod bench;
 mod flips;
+#[expect(dead_code, reason = "other tests kill and restart it")]
+#[path = "../../../ledger/tests/support/nats.rs"]
+mod nats;
 mod offline;
+mod revoke;
 mod server;
 mod story;
 mod usage;

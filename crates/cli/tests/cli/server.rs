@@ -10,14 +10,14 @@ use tempfile::TempDir;
 
 use crate::bailiwick::{Run, bailiwick, command, text};
 
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    told: Value,
-    data: PathBuf,
+    pub(crate) told: Value,
+    pub(crate) data: PathBuf,
 }
 
 impl Server {
-    fn start(data: PathBuf) -> Self {
+    pub(crate) fn start(data: PathBuf) -> Self {
         let args = ["serve", "--json", "--listen", "127.0.0.1:0", "--data", text(&data)];
         let mut child = command(&args).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -26,16 +26,16 @@ impl Server {
         Self { child, told, data }
     }
 
-    fn run(&self, args: &[&str]) -> Run {
+    pub(crate) fn run(&self, args: &[&str]) -> Run {
         bailiwick(&[args, &["--data", text(&self.data)]].concat())
     }
 
-    fn json(&self, args: &[&str]) -> Value {
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
         self.run(&[args, &["--json"]].concat()).ends_with(0).json()
     }
 
     /// Asks it to end, and waits until it has.
-    fn stop(mut self) -> PathBuf {
+    pub(crate) fn stop(mut self) -> PathBuf {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         assert!(self.child.wait().unwrap().success());
         assert!(!self.data.join("endpoint").exists());
@@ -51,13 +51,13 @@ impl Drop for Server {
     }
 }
 
-fn place() -> (TempDir, PathBuf) {
+pub(crate) fn place() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     (dir, data)
 }
 
-fn with_agent(server: &Server) {
+pub(crate) fn with_agent(server: &Server) {
     server.run(&["owner", "add", "alice", "--group", "staff"]).ends_with(0);
     let purpose = "answers cases";
     let agent = ["agent", "add", "bot", "--owner", "alice", "--purpose", purpose];

@@ -13,6 +13,10 @@ fn what_makes_no_sense_is_a_usage_error() {
         &["revoke"],
         &["revoke", "--agent", "a", "--all"],
         &["revoke", "--all"],
+        &["revoke", "--all", "--wait"],
+        &["revoke", "--agent", "a", "--wait", "soon"],
+        &["revoke", "--agent", "a", "--preview", "--wait"],
+        &["reinstate"],
         &["lift"],
         &["key", "issue", "--role", "king"],
         &["gateway", "--agent", "a", "--", "server"],
@@ -24,6 +28,8 @@ fn what_makes_no_sense_is_a_usage_error() {
         &["verify", "x", "--key", "abc"],
         &["completions", "cmd"],
         &["bench", "nonsense"],
+        &["bench", "revoke-latency", "--cut-log"],
+        &["bench", "revoke-latency", "--gateways", "2", "--pause", "3"],
     ] {
         let refused = bailiwick(args).ends_with(2);
         assert!(!refused.err.is_empty() && refused.out.is_empty(), "{args:?}: {refused:?}");

@@ -97,7 +97,8 @@ impl Bench {
 
     /// Answers the next ping with `number`, and gives what it said.
     async fn pinged(&mut self, number: u64) -> Option<u64> {
-        let (applied, answer) = self.pings.recv().await.unwrap();
+        let pinged = tokio::time::timeout(10 * LEASE, self.pings.recv()).await;
+        let (applied, answer) = pinged.expect("a ping is due").unwrap();
         answer(number);
         settle().await;
         applied
@@ -334,12 +335,14 @@ async fn a_miss_ends_everything_and_only_what_is_asked_afterwards_is_good() {
     bench.says(Signal::Missed { after: Some(0) }).await;
     assert_eq!(running.ended().await, Ended::Lease);
     assert_eq!(bench.guard.may_ask(), Err(Ended::Lease));
+    tokio::time::sleep(2 * LEASE).await;
+    assert!(bench.no_ping(), "there is no number that a ping could say");
     bench.says(Signal::Alive { number: 50 }).await;
     assert_eq!(bench.guard.may_ask(), Err(Ended::Lease));
     drop(running);
     bench.acknowledged(50).await;
     assert_eq!(bench.guard.may_ask(), Ok(()));
-    assert_eq!(bench.guard.may_start(&before), Err(Ended::Unsure));
+    assert_eq!(bench.guard.may_go_on(&before), Err(Ended::Unsure));
     assert_eq!(bench.guard.may_start(&bench.held()), Ok(()));
 }
 
@@ -381,4 +384,15 @@ async fn a_point_leaves_when_its_guard_is_dropped_and_nothing_runs_any_more() {
     drop(signals);
     tokio::time::sleep(LEASE).await;
     assert!(pings.recv().await.is_none(), "it pings no more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_runs_ends_with_its_lease_even_when_the_guards_task_has_died() {
+    let bench = Bench::alive().await;
+    let begun = Instant::now();
+    let running = bench.guard.begin(bench.held()).unwrap();
+    // The next ping panics.
+    drop(bench.pings);
+    assert_eq!(running.ended().await, Ended::Lease);
+    assert!(begun.elapsed() <= LEASE + Duration::from_millis(2), "{:?}", begun.elapsed());
 }

@@ -1,9 +1,10 @@
 //! The enforcement point's side: what it has heard, how long its lease lasts, and whether what it
 //! holds is still good.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::Monotonic;
+use super::narrowed::{Key, Narrowed, Narrowings};
 use crate::event::{DenialCode, Selector};
 use crate::feed::{Item, RECHECK};
 use crate::id::{Action, AgentId, GrantId, OwnerId, Resource, TaskId, ToolId};
@@ -44,7 +45,7 @@ pub struct Held {
     index: u64,
     asked: Monotonic,
     /// Every selector that names the call, but for owners and tasks that are not known.
-    named_by: Vec<Selector>,
+    named_by: Vec<Key>,
     knows_owner: bool,
     knows_task: bool,
 }
@@ -61,6 +62,7 @@ impl Held {
         let acts_as = ToolId::new(subject.action.as_str()).ok();
         named_by.extend(acts_as.filter(|tool| subject.tool != Some(tool)).map(Selector::Tool));
         named_by.extend(subject.resource.prefixes().map(Selector::Resource));
+        let named_by = named_by.iter().map(Key::of).collect();
         let (knows_owner, knows_task) = (subject.owner.is_some(), subject.task.is_some());
         Self { index, asked, named_by, knows_owner, knows_task }
     }
@@ -116,11 +118,13 @@ pub enum Heard {
     },
 }
 
-/// The latest item on a selector.
+/// A ping without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Narrowed {
-    index: u64,
-    suspend: bool,
+struct Sent {
+    nonce: Nonce,
+    at: Monotonic,
+    /// What was applied when it went out.
+    applied: Option<u64>,
 }
 
 /// What one enforcement point knows. It never starts anything by itself: it can only say that what
@@ -139,10 +143,10 @@ pub struct Guard {
     /// When the ping was sent that the lease counts from.
     renewed: Option<Monotonic>,
     /// Pings without an answer, the newest last.
-    sent: VecDeque<(Nonce, Monotonic)>,
+    sent: VecDeque<Sent>,
     /// Answered pings that wait until a number is applied, the newest last.
     answered: VecDeque<(u64, Monotonic)>,
-    narrowed: BTreeMap<Selector, Narrowed>,
+    narrowed: Narrowings,
     newest: Option<Narrowed>,
     newest_owner: Option<Narrowed>,
     newest_task: Option<Narrowed>,
@@ -162,7 +166,7 @@ impl Guard {
             renewed: None,
             sent: VecDeque::new(),
             answered: VecDeque::new(),
-            narrowed: BTreeMap::new(),
+            narrowed: Narrowings::new(),
             newest: None,
             newest_owner: None,
             newest_task: None,
@@ -203,6 +207,7 @@ impl Guard {
         self.narrowed.clear();
         (self.newest, self.newest_owner, self.newest_task) = (None, None, None);
         self.forgotten = None;
+        self.renew_up_to(number);
     }
 
     /// Takes one item in. Whatever holds receipts looks at them again when this returns.
@@ -222,12 +227,7 @@ impl Guard {
             return Heard::Gap { after: applied };
         }
         self.applied = Some(item.number);
-        while let Some((number, sent)) = self.answered.front().copied()
-            && number <= item.number
-        {
-            self.answered.pop_front();
-            self.renew(sent);
-        }
+        self.renew_up_to(item.number);
         Heard::Next
     }
 
@@ -245,8 +245,7 @@ impl Guard {
         for newest in newest.into_iter().flatten() {
             *newest = (*newest).max(Some(one));
         }
-        let known = self.narrowed.entry(item.selector.clone()).or_insert(one);
-        *known = (*known).max(one);
+        self.narrowed.hear(Key::of(&item.selector), one);
         if self.narrowed.len() > NARROWED_MAX {
             self.narrowed.clear();
             self.forgotten = self.newest.map(|newest| newest.index);
@@ -267,17 +266,21 @@ impl Guard {
 
     /// A ping goes out.
     pub fn pinged(&mut self, nonce: Nonce, now: Monotonic) {
-        self.sent.push_back((nonce, now));
+        self.sent.push_back(Sent { nonce, at: now, applied: self.applied });
         if self.sent.len() > PINGS_MAX {
             self.sent.pop_front();
         }
     }
 
-    /// A ping was answered by the writer, whose feed stood at `number`. False when it was not ours,
-    /// or was given up.
+    /// A ping was answered by the writer, whose feed stood at `number`. False when it renews nothing:
+    /// it was not ours, was given up, or is from a writer that knows less than this point did when it
+    /// asked, because it was overtaken or has lost a part of the ledger.
     pub fn ponged(&mut self, nonce: Nonce, number: u64) -> bool {
-        let Some(at) = self.sent.iter().position(|(sent, _)| *sent == nonce) else { return false };
-        let Some((_, sent)) = self.sent.remove(at) else { return false };
+        let Some(at) = self.sent.iter().position(|sent| sent.nonce == nonce) else { return false };
+        let Some(Sent { at: sent, applied, .. }) = self.sent.remove(at) else { return false };
+        if applied.is_some_and(|applied| applied > number) {
+            return false;
+        }
         if self.applied.is_some_and(|applied| applied >= number) {
             self.renew(sent);
             return true;
@@ -288,6 +291,13 @@ impl Guard {
             self.answered.pop_front();
         }
         true
+    }
+
+    /// Every item up to `number` has been applied: answers that waited for them count.
+    fn renew_up_to(&mut self, number: u64) {
+        while let Some((_, sent)) = self.answered.pop_front_if(|(waits, _)| *waits <= number) {
+            self.renew(sent);
+        }
     }
 
     fn renew(&mut self, sent: Monotonic) {
@@ -353,7 +363,7 @@ impl Guard {
         }
         let unknown_owner = since(self.newest_owner).filter(|_| !held.knows_owner);
         let unknown_task = since(self.newest_task).filter(|_| !held.knows_task);
-        let known = held.named_by.iter().filter_map(|key| since(self.narrowed.get(key).copied()));
+        let known = held.named_by.iter().filter_map(|key| since(self.narrowed.get(*key)));
         if let Some(by) = known.chain(unknown_owner).chain(unknown_task).max() {
             return Err(Ended::Narrowed { suspend: by.suspend });
         }
@@ -365,54 +375,4 @@ impl Guard {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::enforce::LEASE;
-    use crate::event::Actor;
-    use crate::record::hash::Link;
-    use crate::time::Time;
-
-    fn item(number: u64, index: u64) -> Item {
-        Item {
-            number,
-            index,
-            link: Link([0; 32]),
-            time: Time(0),
-            kind: "revocation.issued".to_owned(),
-            selector: Selector::All,
-            suspend: true,
-            reason_code: None,
-            reason: None,
-            by: Actor::System,
-            cause: None,
-        }
-    }
-
-    #[test]
-    fn a_ledger_that_was_set_back_is_not_measured_by_what_it_said_before() {
-        let action = Action::new("crm/read_case").unwrap();
-        let resource = Resource::new("crm://case/1").unwrap();
-        let subject = Subject {
-            grant: GrantId(1),
-            agent: None,
-            owner: None,
-            task: None,
-            tool: None,
-            action: &action,
-            resource: &resource,
-        };
-        let at = |milliseconds| Monotonic(0).after(Span(milliseconds));
-        let mut guard = Guard::new(LEASE);
-        guard.hear(&item(7, 1_000), at(0));
-        guard.missed(None, at(10));
-        guard.stands_at(5, at(20));
-        guard.pinged(Nonce(1), at(30));
-        assert!(guard.ponged(Nonce(1), 5));
-        let early = Held::new(900, at(15), &subject);
-        assert_eq!(guard.may_start(&early, at(40)), Err(Ended::Unsure));
-        let held = Held::new(900, at(30), &subject);
-        assert_eq!(guard.may_start(&held, at(40)), Ok(()));
-        guard.hear(&item(6, 901), at(50));
-        assert_eq!(guard.may_go_on(&held, at(50)), Err(Ended::Narrowed { suspend: true }));
-    }
-}
+mod tests;

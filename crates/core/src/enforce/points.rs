@@ -88,7 +88,8 @@ impl Points {
 
     /// A ping of `point`, which has applied every item up to `applied`, is to be answered while the
     /// feed stands at `number`. Gives the number to answer with, which never goes down. To be called
-    /// before the answer leaves.
+    /// before the answer leaves, with no less than any number that [`Points::enforced`] was asked
+    /// about before: an answer that does not tell of it is a lease that nobody waited for.
     ///
     /// # Errors
     /// [`TooManyPoints`]: then there must be no answer.
@@ -197,19 +198,4 @@ impl Point {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::enforce::{LEASE, SKEW};
-
-    #[test]
-    fn a_number_from_the_future_acknowledges_nothing() {
-        let point = PointId::new("gateway-1").unwrap();
-        let at = |milliseconds| Monotonic(0).after(Span(milliseconds));
-        let mut points = Points::new(LEASE, SKEW, at(0));
-        assert_eq!(points.answer(&point, Some(100), 50, at(10_000)), Ok(50));
-        let enforced = points.enforced(Some(51), at(10_100), at(10_100));
-        assert_eq!((enforced.acknowledged, enforced.waiting), (vec![], vec![point.clone()]));
-        assert_eq!(points.answer(&point, Some(50), 50, at(10_200)), Ok(50));
-        assert_eq!(points.enforced(Some(50), at(10_200), at(10_200)).acknowledged, [point]);
-    }
-}
+mod tests;

@@ -12,6 +12,7 @@ use crate::id::{AgentId, GrantId, OwnerId, PointId, Resource, TaskId, Text, Tool
     Eq,
     PartialOrd,
     Ord,
+    Hash,
     bincode::Encode,
     bincode::Decode,
     serde::Serialize,

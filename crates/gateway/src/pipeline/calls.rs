@@ -7,6 +7,7 @@ use bailiwick_client::guard::{self, Held};
 use bailiwick_core::id::{Action, AgentId, OwnerId, RequestId, Resource, TaskId, ToolId};
 use tokio::time::Instant;
 
+use super::writer::Leave;
 use crate::frame::{Id, Key};
 
 /// The most requests of a client that may wait for an answer.
@@ -50,6 +51,8 @@ pub(super) struct Running {
     pub(super) permit: Permit,
     /// The permit's receipt, as the guard judges it.
     pub(super) held: Held,
+    /// Its line's leave to go out, which can be withdrawn while it waits behind others.
+    pub(super) leave: Leave,
     pub(super) forwarded: Instant,
     pub(super) bytes_in: u64,
 }

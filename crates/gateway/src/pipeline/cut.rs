@@ -3,7 +3,10 @@
 use bailiwick_client::Authority;
 use bailiwick_client::guard::Beat;
 use bailiwick_core::command::Finish;
+use bailiwick_core::enforce::Ended;
 use bailiwick_core::event::{DenialCode, Outcome};
+
+use tokio::time::Instant;
 
 use super::calls::{Pending, Running};
 use super::decide::micros;
@@ -23,8 +26,10 @@ impl<A: Authority> Session<A> {
     /// Looks again at everything that depends on the lease and the feed.
     pub(super) fn look(&mut self) {
         let now = self.pulse.clock().now();
+        let moment = Instant::now();
         let ended = |(key, call): (&Key, &Running)| {
-            let ended = self.guard.may_go_on(&call.held, now).err()?;
+            let late = call.leave.is_over(moment).then_some(Ended::Late);
+            let ended = self.guard.may_go_on(&call.held, now).err().or(late)?;
             Some((key.clone(), ended.code()))
         };
         let ended: Vec<(Key, DenialCode)> = self.requests.running().filter_map(ended).collect();
@@ -36,16 +41,25 @@ impl<A: Authority> Session<A> {
 
     /// Cuts a running call: tells the server and the client, and records it.
     fn cut(&mut self, key: &Key, code: DenialCode) {
-        if let Some(call) = self.record_cut(key) {
-            self.server.send(denial::cancelled(&call.id, "permission was taken back"));
+        let cancellation =
+            |call: &Running| denial::cancelled(&call.id, "permission was taken back");
+        if let Some(call) = self.stop(key, cancellation) {
             self.client.send(cut_answer(&call, code));
         }
     }
 
-    /// Records that a running call was cut, and drops whatever the server still says about it.
-    pub(super) fn record_cut(&mut self, key: &Key) -> Option<Running> {
+    /// Records that a running call was cut, and drops whatever the server still says about it. What
+    /// tells the server of it is sent if it has heard of the call.
+    pub(super) fn stop(
+        &mut self,
+        key: &Key,
+        cancellation: impl FnOnce(&Running) -> Vec<u8>,
+    ) -> Option<Running> {
         let Some(Pending::Running(call)) = self.requests.take(key) else { return None };
         self.requests.end(key.clone());
+        if !call.leave.withdraw() {
+            self.server.send(cancellation(&call));
+        }
         self.report(ended(&call, Outcome::Cut));
         Some(*call)
     }
@@ -62,7 +76,9 @@ impl<A: Authority> Session<A> {
                 }
                 (Pending::Running(call), Ending::ClientGone | Ending::Stopped) => {
                     self.report(ended(&call, Outcome::Cut));
-                    self.server.send(denial::cancelled(&call.id, "the gateway ends"));
+                    if !call.leave.withdraw() {
+                        self.server.send(denial::cancelled(&call.id, "the gateway ends"));
+                    }
                     self.client.send(cut_answer(&call, DenialCode::Unavailable));
                 }
                 (Pending::Deciding(call), _) if !call.cancelled => {

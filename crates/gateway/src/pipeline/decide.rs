@@ -9,7 +9,7 @@ use bailiwick_client::authority::{
 };
 use bailiwick_client::guard::{Ended, Held};
 use bailiwick_core::command::Finish;
-use bailiwick_core::enforce::Monotonic;
+use bailiwick_core::enforce::{LEASE, Monotonic};
 use bailiwick_core::event::{DenialCode, Outcome};
 use bailiwick_core::id::{RequestId, TaskId, Text};
 use bailiwick_core::record::hash::Digest;
@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use super::Session;
 use super::calls::{CALLS_MAX, Deciding, Pending, Running, Subject};
+use super::writer::Leave;
 use crate::denial::{self, Decision};
 use crate::frame::{INVALID_PARAMS, Id, Key, Reply, ToolCall, members, parse_call};
 
@@ -185,9 +186,12 @@ impl<A: Authority> Session<A> {
             return self.refuse(&call, &denial);
         }
         let bytes_in = call.line.len() as u64;
-        self.server.send(call.line);
+        // The receipt and the lease both end while the line waits, whatever renews the lease later.
+        let ends = self.guard.lease_ends().unwrap_or_default().min(asked.after(LEASE));
+        let leave = Leave::until(clock.moment(ends));
+        self.server.send_call(call.line, leave.clone());
         let (id, subject, forwarded) = (call.id, call.subject, Instant::now());
-        let running = Running { id, subject, permit, held, forwarded, bytes_in };
+        let running = Running { id, subject, permit, held, leave, forwarded, bytes_in };
         self.requests.insert(key, Pending::Running(Box::new(running)));
     }
 

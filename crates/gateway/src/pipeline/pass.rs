@@ -105,8 +105,7 @@ impl<A: Authority> Session<A> {
                 self.requests.end(id.key().clone());
             }
             Some(Pending::Running(_)) => {
-                self.server.send(line);
-                self.record_cut(id.key());
+                self.stop(id.key(), |_| line);
             }
             Some(Pending::Ended) | None => {}
         }

@@ -1,8 +1,14 @@
-//! A queue of lines in front of a stream, so that a slow reader never stops the gate.
+//! A queue of lines in front of a stream, so that a slow reader never stops the gate. A call's line
+//! can be taken back as long as it waits there, and goes nowhere once its permit is too old: a
+//! process that was stopped in between finds it so when it wakes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// Lines that are passed on may wait up to this many at a time.
 const PASSED_ON_MAX: usize = 8;
@@ -10,7 +16,7 @@ const PASSED_ON_MAX: usize = 8;
 /// The gate's end of the queue.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    queue: mpsc::Sender<Vec<u8>>,
+    queue: mpsc::Sender<Line>,
     /// Places kept for lines of the gate's own.
     kept: usize,
 }
@@ -41,8 +47,19 @@ impl Outbox {
     /// INVARIANT: there is room, since reading waits for [`Outbox::has_room`] and every call in flight
     /// has at most one line of the gate's own coming to it. A line that finds none is dropped with
     /// the connection's reader, which is the only way to lose that room.
-    pub(super) fn send(&self, mut line: Vec<u8>) {
-        line.push(b'\n');
+    pub(super) fn send(&self, line: Vec<u8>) {
+        self.queue(line, None);
+    }
+
+    /// Queues a call's line, which goes out only with the `leave` that is given for it. As
+    /// [`Outbox::send`].
+    pub(super) fn send_call(&self, line: Vec<u8>, leave: Leave) {
+        self.queue(line, Some(leave));
+    }
+
+    fn queue(&self, mut bytes: Vec<u8>, leave: Option<Leave>) {
+        bytes.push(b'\n');
+        let line = Line { bytes, leave };
         if let Err(mpsc::error::TrySendError::Full(_)) = self.queue.try_send(line) {
             tracing::error!("a line found no room; the reader is cut off");
             debug_assert!(false, "the queue is full");
@@ -50,9 +67,69 @@ impl Outbox {
     }
 }
 
-async fn write(mut to: impl AsyncWrite + Unpin, mut lines: mpsc::Receiver<Vec<u8>>) {
+struct Line {
+    bytes: Vec<u8>,
+    /// Without one it goes out in any case.
+    leave: Option<Leave>,
+}
+
+/// It waits in the queue.
+const WAITS: u8 = 0;
+/// Its bytes are on their way.
+const WENT_OUT: u8 = 1;
+/// It was taken back, or its time was over: it never goes out.
+const WITHDRAWN: u8 = 2;
+
+/// Leave for one line to go out, until a moment and as long as it is not withdrawn. The gate and the
+/// writer hold the same.
+#[derive(Debug, Clone)]
+pub(super) struct Leave {
+    state: Arc<AtomicU8>,
+    until: Instant,
+}
+
+impl Leave {
+    pub(super) fn until(until: Instant) -> Self {
+        Self { state: Arc::default(), until }
+    }
+
+    /// Until when the line may still go out; none when that is settled.
+    pub(super) fn open_until(&self) -> Option<Instant> {
+        (self.state.load(Ordering::Acquire) == WAITS).then_some(self.until)
+    }
+
+    /// Takes the line back. False when it has gone out.
+    pub(super) fn withdraw(&self) -> bool {
+        self.settle(WITHDRAWN) != WENT_OUT
+    }
+
+    /// Whether the line did not go out in time, or was taken back.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        match self.state.load(Ordering::Acquire) {
+            WAITS => now >= self.until,
+            state => state == WITHDRAWN,
+        }
+    }
+
+    /// The line goes out now, if it still may.
+    fn take(&self) -> bool {
+        let to = if Instant::now() < self.until { WENT_OUT } else { WITHDRAWN };
+        self.settle(to) == WENT_OUT
+    }
+
+    /// Settles what was open; gives what is settled.
+    fn settle(&self, to: u8) -> u8 {
+        match self.state.compare_exchange(WAITS, to, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => to,
+            Err(settled) => settled,
+        }
+    }
+}
+
+async fn write(mut to: impl AsyncWrite + Unpin, mut lines: mpsc::Receiver<Line>) {
     while let Some(line) = lines.recv().await {
-        if to.write_all(&line).await.is_err() {
+        let goes_out = line.leave.is_none_or(|leave| leave.take());
+        if goes_out && to.write_all(&line.bytes).await.is_err() {
             return;
         }
         if lines.is_empty() && to.flush().await.is_err() {
@@ -60,4 +137,69 @@ async fn write(mut to: impl AsyncWrite + Unpin, mut lines: mpsc::Receiver<Vec<u8
         }
     }
     let _ = to.shutdown().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(1);
+
+    /// A queue in front of a pipe of one byte, which the first line stops up; everything that comes
+    /// out of it when `then` was done and the pipe is read again.
+    async fn passed_on(then: impl AsyncFnOnce(&Outbox, &Leave)) -> String {
+        let (mut reader, pipe) = tokio::io::duplex(1);
+        let (outbox, writer) = Outbox::new(pipe, 4);
+        outbox.send(b"first".to_vec());
+        tokio::task::yield_now().await;
+        let leave = Leave::until(Instant::now() + LEASE);
+        outbox.send_call(b"call".to_vec(), leave.clone());
+        then(&outbox, &leave).await;
+        drop(outbox);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).await.unwrap();
+        writer.await.unwrap();
+        text
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_goes_out_in_its_time() {
+        let text = passed_on(async |outbox, leave| {
+            assert!(leave.open_until().is_some() && !leave.is_over(Instant::now()));
+            outbox.send(b"last".to_vec());
+        });
+        assert_eq!(text.await, "first\ncall\nlast\n");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_was_taken_back_while_it_waited_never_goes_out() {
+        let text = passed_on(async |outbox, leave| {
+            assert!(leave.withdraw() && leave.is_over(Instant::now()));
+            outbox.send(b"last".to_vec());
+        });
+        assert_eq!(text.await, "first\nlast\n");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_waited_too_long_never_goes_out() {
+        let text = passed_on(async |outbox, leave| {
+            tokio::time::advance(LEASE).await;
+            assert!(leave.is_over(Instant::now()));
+            outbox.send(b"last".to_vec());
+        });
+        assert_eq!(text.await, "first\nlast\n");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_went_out_cannot_be_taken_back() {
+        let leave = Leave::until(Instant::now() + LEASE);
+        assert!(leave.take() && !leave.withdraw());
+        assert_eq!(leave.open_until(), None);
+        tokio::time::advance(2 * LEASE).await;
+        assert!(!leave.is_over(Instant::now()), "it is over only where it never began");
+    }
 }

@@ -30,6 +30,9 @@ use tokio::task::JoinHandle;
 /// Room in the streams: more than the largest message that a test sends.
 const ROOM: usize = 16 * 1_024 * 1_024;
 
+/// How long a test waits for a line.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// The gate's name as an enforcement point.
 pub(crate) const POINT: &str = "gateway-support-5f0c99d1";
 
@@ -112,7 +115,9 @@ impl Script {
 
     /// Returns when a ping says that this number is enforced.
     pub(crate) async fn acknowledged(&self, number: u64) {
-        self.pinged.subscribe().wait_for(|applied| *applied == Some(number)).await.unwrap();
+        let mut pinged = self.pinged.subscribe();
+        let said = pinged.wait_for(|applied| *applied == Some(number));
+        tokio::time::timeout(PATIENCE, said).await.expect("it is acknowledged").unwrap();
     }
 
     pub(crate) fn pings(&self) -> u64 {
@@ -237,8 +242,8 @@ impl End {
     }
 
     async fn line(&mut self) -> String {
-        match self.lines.next().await.unwrap() {
-            Some(frame::Line::Whole(line)) => String::from_utf8(line).unwrap(),
+        match tokio::time::timeout(PATIENCE, self.lines.next()).await {
+            Ok(Ok(Some(frame::Line::Whole(line)))) => String::from_utf8(line).unwrap(),
             other => panic!("no line: {other:?}"),
         }
     }

@@ -57,12 +57,9 @@ impl Engine {
     }
 
     fn is_overlaid(&self, one: &Decided) -> bool {
-        match (&one.waiting.submission.command, allowed_call(&one.answer)) {
-            (Command::Authorize(call), Some((_, allowed))) => {
-                self.overlay.covers(&self.state, call, allowed)
-            }
-            _ => false,
-        }
+        let Command::Authorize(call) = &one.waiting.submission.command else { return false };
+        allowed_call(&one.answer)
+            .is_some_and(|(_, allowed)| self.overlay.covers(&self.state, call, allowed))
     }
 
     /// Takes revocations in force although they cannot be recorded yet, and says so.
@@ -94,6 +91,7 @@ impl Engine {
     fn keep(&mut self, waiting: &mut Waiting, answer: &Answer) {
         if matches!(answer, Answer::Done(done) if done.repeats.is_none()) {
             waiting.in_force = self.overlay.keep(&waiting.submission);
+            self.shared.standing.doubt();
             if let Command::Revoke(revoke) = &waiting.submission.command {
                 tracing::warn!(selector = %revoke.selector, "revocation in force, not durable");
             }

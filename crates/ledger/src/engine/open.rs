@@ -23,10 +23,12 @@ use super::{Config, Inner, Ledger, Shared, Store};
 use crate::Error;
 use crate::anchor::{self, Anchor};
 use crate::clock::Clock;
+use crate::feed;
 use crate::home::{self, Home};
 use crate::lock::Lock;
 use crate::log::embedded::Embedded;
 use crate::log::jetstream::JetStream;
+use crate::log::jetstream::feed::FeedStream;
 use crate::log::{Append, Log, Reader};
 use crate::projector::Projector;
 use crate::replay::{self, Projection};
@@ -36,9 +38,14 @@ use crate::tail::{Committed, Head, Tail};
 pub(super) fn open(config: &Config, progress: impl FnMut(u64)) -> Result<Ledger, Error> {
     let home = Home::open(&config.home)?;
     let lock = Lock::exclusive(home.dir())?;
+    let mut feed = None;
     let mut log: Box<dyn Log> = match &config.store {
         Store::Embedded => Box::new(Embedded::open(&home.log_dir())?),
-        Store::JetStream(jetstream) => Box::new(JetStream::connect(jetstream)?),
+        Store::JetStream(jetstream) => {
+            let log = JetStream::connect(jetstream)?;
+            feed = Some(log.feed(jetstream)?);
+            Box::new(log)
+        }
     };
     let reader = log.reader();
     let anchored = Anchor::load(&home.anchor_dir())?;
@@ -51,7 +58,31 @@ pub(super) fn open(config: &Config, progress: impl FnMut(u64)) -> Result<Ledger,
     let keeper = anchor::Keeper::start(&home.anchor_dir())?;
     let began = Instant::now();
     take_up(config, &home, log.as_mut(), &mut projection, &keeper)?;
-    start(config, home, lock, log, projection, keeper, Standing::writer(began))
+    let ledger = start(config, home, lock, log, projection, keeper, Standing::writer(began))?;
+    if let Some(stream) = feed {
+        publish(&ledger, stream, reader)?;
+    }
+    Ok(ledger)
+}
+
+/// Starts to publish the revocation feed.
+fn publish(ledger: &Ledger, stream: FeedStream, reader: Arc<dyn Reader>) -> Result<(), Error> {
+    let shared = Arc::clone(&ledger.inner.shared);
+    let source = feed::Source {
+        ledger: ledger.info().name,
+        tail: Arc::clone(&shared.tail),
+        kept: Box::new(move |after, most| {
+            shared.projector.read(shared.tail.head().entry, |committed| {
+                Ok(committed.state.feed().after(after)?.take(most).cloned().collect())
+            })
+        }),
+        reader,
+    };
+    let dir = ledger.inner.shared.home.dir();
+    let publisher =
+        feed::Publisher::start(stream, source).map_err(Error::file("start a thread for", dir))?;
+    *ledger.inner.publisher() = Some(publisher);
+    Ok(())
 }
 
 /// The state up to the head of the log: snapshot where there is one, replay for the rest.
@@ -271,5 +302,6 @@ fn start(
         .spawn(move || engine.run())
         .map_err(Error::file("start a thread for", &dir))?;
     let engine = Mutex::new(Some(thread));
-    Ok(Ledger { inner: Arc::new(Inner { shared, engine, _lock: lock }) })
+    let publisher = Mutex::default();
+    Ok(Ledger { inner: Arc::new(Inner { shared, engine, publisher, _lock: lock }) })
 }

@@ -106,3 +106,163 @@ impl Overlay {
         self.selectors().any(|named| asked.is_named_by(named) || granted.is_named_by(named))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bailiwick_core::command::{
+        Done, IssueGrant, Refusal, RequestGrant, Revoke, WriteAgent, WriteOwner,
+    };
+    use bailiwick_core::decide::decide;
+    use bailiwick_core::event::{AgentSettings, Allow, Effect, Place, Role, Scope};
+    use bailiwick_core::id::{
+        Action, ActionPattern, AgentId, CredentialId, GrantId, OwnerId, Resource, Text,
+    };
+    use bailiwick_core::record::Link;
+    use bailiwick_core::time::Time;
+
+    use super::*;
+
+    fn act(state: &mut State, command: Command) -> Done {
+        let submission = by(Actor::System, command);
+        let now = Time(state.last_time().map_or(1, |last| last.0 + 1));
+        let decided = decide(state, &submission, now);
+        let places = (state.next_index()..).zip(now.0..);
+        for ((index, time), event) in places.zip(&decided.events) {
+            state.apply(Place { index, time: Time(time), link: Link([0; 32]) }, event);
+        }
+        match decided.answer {
+            Answer::Done(done) => done,
+            Answer::Decided(_) | Answer::Refused(_) => panic!("{:?}", decided.answer),
+        }
+    }
+
+    const fn by(actor: Actor, command: Command) -> Submission {
+        Submission { actor, request: None, trace: None, command }
+    }
+
+    fn bot() -> AgentId {
+        AgentId::new("bot").unwrap()
+    }
+
+    fn case(id: u8) -> Resource {
+        Resource::new(&format!("crm://case/{id}")).unwrap()
+    }
+
+    /// One agent that holds one grant on everything below `crm://case`.
+    fn world() -> (State, Allowed) {
+        let mut state = State::new();
+        let owner = OwnerId::new("alice@example.com").unwrap();
+        let write = WriteOwner { owner: owner.clone(), groups: [].into() };
+        act(&mut state, Command::RegisterOwner(write));
+        let pattern = ActionPattern::new("crm/*").unwrap();
+        let settings = AgentSettings {
+            purpose: Text::new("support").unwrap(),
+            groups: [].into(),
+            allowlist: vec![Allow { pattern, expires_at: None }],
+            expires_at: None,
+        };
+        act(&mut state, Command::RegisterAgent(WriteAgent { agent: bot(), owner, settings }));
+        let terms = RequestGrant {
+            agent: bot(),
+            task: None,
+            action: Action::new("crm/read_case").unwrap(),
+            scope: Scope::Within(Resource::new("crm://case").unwrap()),
+            ttl: None,
+            max_uses: None,
+            justification: None,
+        };
+        let issue = IssueGrant { terms, not_before: None, request: None };
+        let grant = GrantId(act(&mut state, Command::IssueGrant(issue)).index);
+        assert!(state.grants().get(grant).is_some());
+        (state, Allowed { grant, expires_at: Time(u64::MAX), uses_left: 1 })
+    }
+
+    fn call() -> Authorize {
+        Authorize {
+            subject: Subject::Agent(bot()),
+            on_behalf_of: None,
+            task: None,
+            session: None,
+            tool: None,
+            tool_hash: None,
+            action: Action::new("crm/read_case").unwrap(),
+            resource: case(1),
+            effect: Effect::Read,
+            arguments: None,
+            disclosed: BTreeMap::new(),
+            justification: None,
+            finishes: true,
+            verdicts: None,
+        }
+    }
+
+    const fn revoke(actor: Actor, selector: Selector) -> Submission {
+        let revoke = Revoke { selector, grants_only: false, reason_code: None, reason: None };
+        by(actor, Command::Revoke(revoke))
+    }
+
+    #[test]
+    fn a_call_is_covered_by_what_names_it_or_the_grant_that_it_uses() {
+        let (state, allowed) = world();
+        let other = GrantId(allowed.grant.0 + 1);
+        let covering = [
+            Selector::Grant(allowed.grant),
+            Selector::Agent(bot()),
+            Selector::Owner(OwnerId::new("alice@example.com").unwrap()),
+            Selector::Resource(case(1)),
+            Selector::Resource(Resource::new("crm://case").unwrap()),
+            Selector::All,
+        ];
+        let passing = [
+            Selector::Grant(other),
+            Selector::Agent(AgentId::new("other").unwrap()),
+            Selector::Resource(case(2)),
+        ];
+        let covers = |state: &State, selector: &Selector, allowed: &Allowed| {
+            let mut overlay = Overlay::default();
+            assert!(!overlay.covers(state, &call(), allowed), "nothing is in force");
+            assert!(overlay.keep(&revoke(Actor::System, selector.clone())).is_some());
+            overlay.covers(state, &call(), allowed)
+        };
+        for selector in &covering {
+            assert!(covers(&state, selector, &allowed), "{selector}");
+        }
+        for selector in &passing {
+            assert!(!covers(&state, selector, &allowed), "{selector}");
+        }
+        // A grant that is gone, or an agent that nobody knows: if unsure, deny.
+        let gone = Allowed { grant: other, ..allowed.clone() };
+        assert!(covers(&state, &passing[2], &gone));
+        assert!(covers(&State::new(), &passing[2], &allowed));
+    }
+
+    #[test]
+    fn each_leaves_by_itself_when_it_is_recorded() {
+        let mut overlay = Overlay::default();
+        let first = overlay.keep(&revoke(Actor::System, Selector::All)).unwrap();
+        let second = overlay.keep(&revoke(Actor::System, Selector::All)).unwrap();
+        assert!(overlay.keep(&by(Actor::System, Command::Expire)).is_none());
+        let done = Answer::Done(Done { kind: 1, index: 1, grant: None, repeats: None });
+        overlay.settle(first, &done);
+        let left: Vec<_> = overlay.commands().map(|waiting| waiting.in_force).collect();
+        assert_eq!(left, [Some(second)]);
+        overlay.settle(second, &done);
+        assert!(overlay.is_empty());
+    }
+
+    #[test]
+    fn one_whose_credential_has_ended_meanwhile_is_recorded_by_the_system() {
+        let mut overlay = Overlay::default();
+        let id = CredentialId::new("ops").unwrap();
+        let actor = Actor::Credential { id, role: Role::Operator };
+        let id = overlay.keep(&revoke(actor, Selector::All)).unwrap();
+        let refused = |code| Answer::Refused(Refusal::new(code, "no"));
+        overlay.settle(id, &refused(RefusalCode::CredentialInvalid));
+        let again: Vec<_> = overlay.commands().map(|one| one.submission.actor).collect();
+        assert_eq!(again, [Actor::System]);
+        overlay.settle(id, &refused(RefusalCode::OutOfRange));
+        assert!(overlay.is_empty(), "nobody could record it");
+    }
+}

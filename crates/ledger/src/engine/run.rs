@@ -124,8 +124,10 @@ impl Engine {
     pub(super) fn write(&mut self, commands: Vec<Waiting>) -> Going {
         self.heed_operator();
         let before = self.position.entry_number;
-        let mut batch: Vec<Waiting> = self.overlay.commands().collect();
-        batch.extend(commands);
+        let mut batch = commands;
+        if !self.overlay.is_empty() {
+            batch = self.overlay.commands().chain(batch).collect();
+        }
         batch.extend(self.expire());
         if !batch.is_empty() {
             let going = self.work(batch);
@@ -160,13 +162,22 @@ impl Engine {
                 Some(format!("the log ends at entry {head}, shorter than it was"))
             }
             Ok(_) => {
-                self.shared.standing.round_trip(self.looked);
+                self.vouch(self.looked);
                 None
             }
             Err(error) => Some(format!("the log does not answer: {}", report(&error))),
         };
         *self.shared.trouble() = unsure.or(away);
         Going::On
+    }
+
+    /// A round trip that began at `began` has shown that nobody else writes. It counts only while no
+    /// revocation waits to be recorded: who is answered on the strength of it takes the feed for
+    /// whole, and that one has no number in it yet.
+    fn vouch(&self, began: Instant) {
+        if matches!(self.role, Role::Writer) && self.overlay.is_empty() {
+            self.shared.standing.round_trip(began);
+        }
     }
 
     /// An operator may have said that the clock is right.
@@ -240,15 +251,13 @@ impl Engine {
         };
         match outcome {
             Append::Committed => {
-                if matches!(self.role, Role::Writer) {
-                    self.shared.standing.round_trip(began);
-                }
                 self.position = sealed.position();
                 let number = sealed.number;
                 let committed = Committed { number, bytes: Bytes::from(sealed.bytes), events };
                 self.count(&committed);
                 self.publish(committed);
                 self.deliver(decided);
+                self.vouch(began);
                 Going::On
             }
             Append::LostRace => {

@@ -35,6 +35,11 @@ impl Standing {
         self.round_trip.store(self.stored(began), Ordering::Release);
     }
 
+    /// What is known of the log no longer says everything that is in force.
+    pub(super) fn doubt(&self) {
+        self.round_trip.store(NEVER, Ordering::Release);
+    }
+
     /// The process is not the writer any more.
     pub(super) fn lose(&self) {
         self.since.store(NEVER, Ordering::Release);
@@ -75,6 +80,8 @@ mod tests {
         let later = began + Duration::from_millis(7);
         standing.round_trip(later);
         assert_eq!(standing.last_round_trip(), Some(later));
+        standing.doubt();
+        assert!(standing.since().is_some() && standing.last_round_trip().is_none());
         standing.lose();
         assert_eq!((standing.since(), standing.last_round_trip()), (None, None));
         standing.take_up(later);

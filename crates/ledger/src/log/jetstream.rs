@@ -4,6 +4,8 @@
 //! and replica count. Where an answer is anything but a plain one, the entry at that number is read
 //! from the stream's leader and its bytes decide.
 
+pub(crate) mod feed;
+
 mod connect;
 mod name;
 mod reader;
@@ -21,6 +23,7 @@ use serde::Deserialize;
 pub use self::name::Name;
 
 use self::connect::Connection;
+use self::feed::FeedStream;
 use self::reader::StreamReader;
 use super::{ATTEMPT_MAX, Append, Log, Reader, Reason, check_place, place};
 use crate::Error;
@@ -106,6 +109,14 @@ impl JetStream {
         let first = if reader.head()? == 0 { Vec::new() } else { reader.read(1, 1, 1)? };
         let ledger = first.first().and_then(|entry| place(entry)).map(|place| place.ledger);
         Ok(Self { connection, ledger, shorter_since: None })
+    }
+
+    /// The stream of the ledger's revocation feed, made or checked as the log's own.
+    ///
+    /// # Errors
+    /// [`Error::StreamConfig`], [`Error::Unavailable`].
+    pub(crate) fn feed(&self, config: &Config) -> Result<FeedStream, Error> {
+        FeedStream::open(Arc::clone(&self.connection), config)
     }
 
     /// Publishes once and says what was answered.

@@ -9,6 +9,7 @@ use bailiwick_ledger::log::jetstream;
 use bailiwick_ledger::{Config, Ledger, Store};
 
 use super::nats::Server;
+use super::proxy::Proxy;
 use super::{decision, denial, furnish, read_case, revoke_agent, submit};
 
 pub(crate) fn stream(url: &str) -> jetstream::Config {
@@ -85,4 +86,32 @@ async fn while_the_log_is_away_calls_are_denied_and_revocations_are_in_force() {
 
 pub(crate) async fn denial_or_allowed(ledger: &Ledger) -> Option<DenialCode> {
     decision(&submit(ledger, read_case("1")).await).result.as_ref().err().map(|d| d.code)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_stalls_delays_neither_a_denial_nor_a_revocation() {
+    let store = tempfile::tempdir().unwrap();
+    let Some(server) = Server::start(store.path()) else { return };
+    let proxy = Proxy::start(server.port());
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path(), &proxy.url());
+    furnish(&ledger).await;
+
+    proxy.stall();
+    let asked = Instant::now();
+    let (denied, revoked) =
+        tokio::join!(submit(&ledger, read_case("1")), submit(&ledger, revoke_agent()));
+    assert!(asked.elapsed() < Duration::from_millis(2_300), "{:?}", asked.elapsed());
+    assert!(decision(&denied).result.is_err(), "{denied:?}");
+    assert!(matches!(revoked.answer, Answer::Done(_)), "{revoked:?}");
+    assert!(!revoked.durable && revoked.receipt.is_none());
+
+    proxy.open();
+    comes_about("the revocation being durable", async || {
+        denial_or_allowed(&ledger).await == Some(DenialCode::Suspended)
+    })
+    .await;
+    let events = ledger.events(0, 10_000).unwrap();
+    let durable = events.iter().filter(|r| matches!(r.event.fact, Fact::RevocationIssued(_)));
+    assert_eq!(durable.count(), 1);
 }

@@ -179,6 +179,21 @@ async fn a_follower_takes_a_revocation_in_force_and_records_it_when_the_other_is
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_closes_records_first_what_is_in_force() {
+    let store = tempfile::tempdir().unwrap();
+    let Some(server) = Server::start(store.path()) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let first = open(dir.path(), &server.url());
+    furnish(&first).await;
+    let standby = standby_for(dir.path());
+    let second = open(standby.path(), &server.url());
+    assert!(!submit(&first, revoke_agent()).await.durable);
+    first.close();
+    assert_eq!((first.writer_since(), first.last_round_trip()), (None, None));
+    comes_about("the second having read it", async || revocations(&second) == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_idle_writers_do_not_fight_and_the_one_keeps_proving_itself() {
     let store = tempfile::tempdir().unwrap();
     let Some(server) = Server::start(store.path()) else { return };

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// A proxy on a port of its own in front of another; it ends with the test's process.
 pub(crate) struct Proxy {
@@ -15,6 +16,8 @@ struct Shared {
     to: AtomicU16,
     /// No connection is let through, none is kept.
     closed: AtomicBool,
+    /// Connections are kept and nothing goes through them.
+    stalled: AtomicBool,
     /// The next answer that holds `text` is not passed on; its connection is cut instead.
     cut_answer: Mutex<Option<Vec<u8>>>,
     connections: Mutex<Vec<TcpStream>>,
@@ -27,6 +30,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             to: AtomicU16::new(port),
             closed: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
             cut_answer: Mutex::new(None),
             connections: Mutex::new(Vec::new()),
         });
@@ -54,7 +58,13 @@ impl Proxy {
     /// Passes everything on again.
     pub(crate) fn open(&self) {
         self.shared.closed.store(false, Ordering::SeqCst);
+        self.shared.stalled.store(false, Ordering::SeqCst);
         *self.shared.cut_answer.lock().unwrap() = None;
+    }
+
+    /// Keeps every connection, and passes nothing on until [`Proxy::open`].
+    pub(crate) fn stall(&self) {
+        self.shared.stalled.store(true, Ordering::SeqCst);
     }
 
     /// Cuts every connection; new ones are let through.
@@ -94,6 +104,9 @@ fn pass_on(shared: &Arc<Shared>, client: TcpStream) {
 fn copy(shared: &Shared, mut from: TcpStream, mut to: TcpStream, answers: bool) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(size @ 1..) = from.read(&mut buffer) {
+        while shared.stalled.load(Ordering::SeqCst) {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
         if answers && cut_now(shared, &buffer[..size]) || to.write_all(&buffer[..size]).is_err() {
             break;
         }

@@ -1,14 +1,16 @@
 //! Taking back: one agent's grants, then all, among a great many.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::bail;
-use bailiwick_core::command::{Answer, Command, Revoke, Submission};
+use bailiwick_core::command::{Answer, Authorize, Command, Decision, Revoke, Subject, Submission};
 use bailiwick_core::decide::decide;
 use bailiwick_core::event::{
-    About, Actor, Event, Fact, GrantIssued, Issuance, Place, Scope, Selector,
+    About, Actor, Allow, DenialCode, Effect, Event, Fact, GrantIssued, Issuance, Place, Scope,
+    Selector,
 };
-use bailiwick_core::id::{Action, AgentId, GrantId, OwnerId, Resource};
+use bailiwick_core::id::{Action, ActionPattern, AgentId, GrantId, OwnerId, PolicyId, Resource};
 use bailiwick_core::record::{Digest, Link};
 use bailiwick_core::state::State;
 use bailiwick_core::time::{Span, Time};
@@ -51,6 +53,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Value> {
     if is_live(&state, last) {
         bail!("revoking all left a grant live");
     }
+    after_all(&mut state, args, last)?;
     Ok(json!({
         "name": "revoke",
         "grants": args.grants,
@@ -63,20 +66,79 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Value> {
     }))
 }
 
-/// Decides and applies one revocation; microseconds.
-fn timed(state: &mut State, selector: Selector) -> anyhow::Result<f64> {
-    let revoke = Revoke { selector, grants_only: false, reason_code: None, reason: None };
-    let command = Command::Revoke(revoke);
+/// What has to hold once everything was revoked: no agent acts until the suspension is lifted, old
+/// grants stay ended then, and where only grants are revoked the next call is decided anew.
+fn after_all(state: &mut State, args: &Args, old: GrantId) -> anyhow::Result<()> {
+    let agents = [0, args.agents / 2, args.agents.saturating_sub(1)];
+    for n in agents {
+        let code = ask(state, n)?.result.err().map(|denied| denied.code);
+        if code != Some(DenialCode::Suspended) {
+            bail!("agent-{n} was not denied `suspended`, but {code:?}");
+        }
+    }
+    let lift = Command::Lift { selector: Selector::All, reason: None };
+    if !matches!(submit(state, lift), Answer::Done(_)) {
+        bail!("the suspension was not lifted");
+    }
+    let mut newest = old;
+    for grants_only in [false, true] {
+        if grants_only {
+            let (selector, reason_code, reason) = (Selector::All, None, None);
+            let revoke = Command::Revoke(Revoke { selector, grants_only, reason_code, reason });
+            submit(state, revoke);
+        }
+        for n in agents {
+            match ask(state, n)?.result {
+                Ok(allowed) if allowed.grant > newest => newest = allowed.grant,
+                other => bail!("agent-{n} did not get a grant anew: {other:?}"),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One call of an agent, on a case of its own.
+fn ask(state: &mut State, n: u64) -> anyhow::Result<Decision> {
+    let call = Authorize {
+        subject: Subject::Agent(agent(n)?),
+        on_behalf_of: None,
+        task: None,
+        session: None,
+        tool: None,
+        tool_hash: None,
+        action: Action::new("crm/read_case")?,
+        resource: Resource::new(&format!("crm://case/{n}"))?,
+        effect: Effect::Read,
+        arguments: None,
+        disclosed: BTreeMap::new(),
+        justification: None,
+        finishes: false,
+        verdicts: None,
+    };
+    match submit(state, Command::Authorize(Box::new(call))) {
+        Answer::Decided(decision) => Ok(decision),
+        other @ (Answer::Done(_) | Answer::Refused(_)) => bail!("no decision: {other:?}"),
+    }
+}
+
+fn submit(state: &mut State, command: Command) -> Answer {
     let submission = Submission { actor: Actor::System, request: None, trace: None, command };
-    let started = Instant::now();
     let now = Time(state.last_time().map_or(0, |time| time.0) + 1);
     let decided = decide(state, &submission, now);
     for event in &decided.events {
         state.apply(place(state), event);
     }
+    decided.answer
+}
+
+/// Decides and applies one revocation; microseconds.
+fn timed(state: &mut State, selector: Selector) -> anyhow::Result<f64> {
+    let revoke = Revoke { selector, grants_only: false, reason_code: None, reason: None };
+    let (events, started) = (state.next_index(), Instant::now());
+    let answer = submit(state, Command::Revoke(revoke));
     let took = started.elapsed();
-    if !matches!(decided.answer, Answer::Done(_)) || decided.events.len() != 1 {
-        bail!("not one event: {:?}", decided.answer);
+    if !matches!(answer, Answer::Done(_)) || state.next_index() != events + 1 {
+        bail!("not one event: {answer:?}");
     }
     Ok(took.as_nanos() as f64 / 1_000.0)
 }
@@ -105,13 +167,19 @@ fn register(state: &mut State, owner: &OwnerId, args: &Args) -> anyhow::Result<(
         let settings = AgentSettings {
             purpose: Text::new("support")?,
             groups: [].into(),
-            allowlist: Vec::new(),
+            allowlist: vec![Allow { pattern: ActionPattern::new("crm/*")?, expires_at: None }],
             expires_at: None,
         };
         let (agent, owner) = (agent(n)?, owner.clone());
         apply(state, Fact::AgentRegistered(AgentWritten { agent, owner, settings }));
     }
-    Ok(())
+    let text = "@jit(\"true\") permit (principal, action, resource);".to_owned();
+    let policy = PolicyId::new("just-in-time")?;
+    submit(state, Command::PutPolicy { policy, text, reason: None });
+    match submit(state, Command::ActivatePolicies) {
+        Answer::Done(_) => Ok(()),
+        other @ (Answer::Decided(_) | Answer::Refused(_)) => bail!("no policies: {other:?}"),
+    }
 }
 
 fn issued(owner: &OwnerId, agent_number: u64, n: u64) -> anyhow::Result<GrantIssued> {

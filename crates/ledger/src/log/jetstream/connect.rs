@@ -20,7 +20,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::{Config, Reason, SERVER_VERSION_MIN};
 use crate::Error;
 
-/// What headers may add to an entry's bytes.
+/// What headers may add to a message's bytes.
 const HEADERS_BYTES_MAX: usize = 4_096;
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 const SET_UP_MAX: Duration = Duration::from_secs(5);
@@ -38,7 +38,7 @@ pub(crate) struct Connection {
     /// INVARIANT: there until this is dropped.
     runtime: Option<Runtime>,
     pub(crate) client: Client,
-    context: jetstream::Context,
+    pub(crate) context: jetstream::Context,
     pub(crate) stream: String,
     pub(crate) subject: String,
 }
@@ -48,6 +48,13 @@ pub(crate) struct Connection {
 pub(crate) struct StreamState {
     pub(crate) first_seq: u64,
     pub(crate) last_seq: u64,
+}
+
+/// A message as it stands in a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Message {
+    pub(crate) subject: String,
+    pub(crate) body: Bytes,
 }
 
 /// A refusal by JetStream.
@@ -98,7 +105,8 @@ impl Connection {
         let stream = config.name.stream();
         let subject = config.name.subject();
         let connection = Self { runtime: Some(runtime), client, context, stream, subject };
-        connection.make_or_check_stream(config)?;
+        let entries = wanted(&connection.stream, &connection.subject, config.replicas);
+        connection.make_or_check_stream(&entries, ENTRY_BYTES_MAX)?;
         Ok(connection)
     }
 
@@ -122,7 +130,16 @@ impl Connection {
 
     /// The stream's ends, from its leader; none when there is no such stream.
     pub(crate) fn state(&self, limit: Duration) -> Result<Option<StreamState>, Error> {
-        let subject = format!("$JS.API.STREAM.INFO.{}", self.stream);
+        self.state_of(&self.stream, limit)
+    }
+
+    /// The ends of any stream.
+    pub(crate) fn state_of(
+        &self,
+        stream: &str,
+        limit: Duration,
+    ) -> Result<Option<StreamState>, Error> {
+        let subject = format!("$JS.API.STREAM.INFO.{stream}");
         let answer: InfoAnswer = self.request(subject, Bytes::new(), limit)?;
         match answer {
             InfoAnswer { state: Some(state), error: None } => Ok(Some(state)),
@@ -142,13 +159,27 @@ impl Connection {
 
     /// The message with sequence `number`, from the stream's leader.
     pub(crate) fn message(&self, number: u64, limit: Duration) -> Result<Option<Bytes>, Error> {
+        let stored = self.message_of(&self.stream, number, limit)?;
+        Ok(stored.map(|message| message.body))
+    }
+
+    /// A message of any stream.
+    pub(crate) fn message_of(
+        &self,
+        stream: &str,
+        number: u64,
+        limit: Duration,
+    ) -> Result<Option<Message>, Error> {
         self.check_up()?;
-        let (context, name) = (self.context.clone(), self.stream.clone());
+        let (context, name) = (self.context.clone(), stream.to_owned());
         self.wait_for(limit, async move {
             let stream: Stream<()> =
                 context.get_stream_no_info(name).await.map_err(|e| unavailable(&e))?;
             match stream.get_raw_message(number).await {
-                Ok(message) => Ok(Some(message.payload)),
+                Ok(message) => Ok(Some(Message {
+                    subject: message.subject.to_string(),
+                    body: message.payload,
+                })),
                 Err(e) if e.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
                 Err(e) => Err(unavailable(&e)),
             }
@@ -181,11 +212,16 @@ impl Connection {
         })
     }
 
-    fn make_or_check_stream(&self, config: &Config) -> Result<(), Error> {
-        let (context, name) = (self.context.clone(), self.stream.clone());
-        let wanted = wanted(config);
+    /// Makes a stream if there is none, and checks that the one that is there keeps all history of
+    /// messages that have up to `bytes_max`.
+    pub(crate) fn make_or_check_stream(
+        &self,
+        wanted: &stream::Config,
+        bytes_max: usize,
+    ) -> Result<(), Error> {
+        let (context, name) = (self.context.clone(), wanted.name.clone());
         let make = wanted.clone();
-        let exists = self.state(SET_UP_MAX)?.is_some();
+        let exists = self.state_of(&name, SET_UP_MAX)?.is_some();
         let live = self.wait_for(SET_UP_MAX, async move {
             if exists {
                 let stream = context.get_stream(&name).await.map_err(|e| unavailable(&e))?;
@@ -194,12 +230,12 @@ impl Connection {
             let info = context.create_stream(make).await.map_err(|e| unavailable(&e))?;
             Ok(info.cached_info().config.clone())
         })?;
-        let differences = differences(&live, &wanted);
+        let differences = differences(&live, wanted, bytes_max);
         if differences.is_empty() {
             return Ok(());
         }
         let differences = differences.join("; ");
-        Err(Error::StreamConfig { stream: self.stream.clone(), differences })
+        Err(Error::StreamConfig { stream: wanted.name.clone(), differences })
     }
 }
 
@@ -325,10 +361,11 @@ fn without_secrets(url: &str) -> String {
     url.split(',').map(one).collect::<Vec<_>>().join(",")
 }
 
-fn wanted(config: &Config) -> stream::Config {
+/// A stream that keeps everything that is published on `subject`.
+pub(crate) fn wanted(name: &str, subject: &str, replicas: usize) -> stream::Config {
     stream::Config {
-        name: config.name.stream(),
-        subjects: vec![config.name.subject()],
+        name: name.to_owned(),
+        subjects: vec![subject.to_owned()],
         storage: StorageType::File,
         retention: RetentionPolicy::Limits,
         discard: DiscardPolicy::New,
@@ -339,7 +376,7 @@ fn wanted(config: &Config) -> stream::Config {
         max_consumers: -1,
         max_age: Duration::ZERO,
         duplicate_window: DUPLICATE_WINDOW,
-        num_replicas: config.replicas,
+        num_replicas: replicas,
         deny_delete: true,
         deny_purge: true,
         allow_direct: true,
@@ -349,9 +386,9 @@ fn wanted(config: &Config) -> stream::Config {
 
 /// Every way in which the live stream could lose, change or admit what it must not.
 ///
-/// A limit on bytes is allowed: with `discard new` it refuses entries and drops none.
-fn differences(live: &stream::Config, wanted: &stream::Config) -> Vec<String> {
-    let limit = i32::try_from(ENTRY_BYTES_MAX + HEADERS_BYTES_MAX).unwrap_or(i32::MAX);
+/// A limit on bytes is allowed: with `discard new` it refuses messages and drops none.
+fn differences(live: &stream::Config, wanted: &stream::Config, bytes_max: usize) -> Vec<String> {
+    let limit = i32::try_from(bytes_max + HEADERS_BYTES_MAX).unwrap_or(i32::MAX);
     let small = live.max_message_size > 0 && live.max_message_size < limit;
     let subjects = live.subjects != wanted.subjects;
     let subjects_found = format!("`subjects` are {:?}, not {:?}", live.subjects, wanted.subjects);
@@ -367,7 +404,7 @@ fn differences(live: &stream::Config, wanted: &stream::Config) -> Vec<String> {
         (live.max_messages > 0, "`max_msgs` is set"),
         (live.max_messages_per_subject > 0, "`max_msgs_per_subject` is set"),
         (!live.max_age.is_zero(), "`max_age` is set"),
-        (small, "`max_msg_size` is less than an entry can have"),
+        (small, "`max_msg_size` is less than a message can have"),
         (!live.deny_delete, "`deny_delete` is off"),
         (!live.deny_purge, "`deny_purge` is off"),
         (!live.allow_direct, "`allow_direct` is off"),
@@ -424,9 +461,11 @@ mod tests {
 
     #[test]
     fn what_is_wanted_differs_from_itself_in_nothing() {
-        assert_eq!(differences(&config(), &config()), Vec::<String>::new());
+        let asked = wanted("BAILIWICK_x", "bailiwick.x.entry", 1);
         let roomy = stream::Config { max_bytes: 1 << 30, num_replicas: 3, ..config() };
-        assert_eq!(differences(&roomy, &config()), Vec::<String>::new());
+        for live in [asked, roomy, config()] {
+            assert_eq!(differences(&live, &config(), ENTRY_BYTES_MAX), Vec::<String>::new());
+        }
     }
 
     #[test]
@@ -449,7 +488,7 @@ mod tests {
         for (named, change) in ways {
             let mut live = config();
             change(&mut live);
-            let found = differences(&live, &config());
+            let found = differences(&live, &config(), ENTRY_BYTES_MAX);
             assert_eq!(found.len(), 1, "{found:?}");
             assert!(found[0].contains(named), "{found:?}");
         }

@@ -6,8 +6,10 @@ use std::str::FromStr;
 use crate::Error;
 
 const BYTES_MAX: usize = 64;
+/// What the name of a feed's stream ends in, so that no ledger's own stream may.
+const FEED: &str = "_REVOCATIONS";
 
-/// A ledger's name: 1 to 64 of `A-Z a-z 0-9 _ -`.
+/// A ledger's name: 1 to 64 of `A-Z a-z 0-9 _ -`, not ending in `_REVOCATIONS`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Name(String);
 
@@ -29,6 +31,19 @@ impl Name {
     pub fn subject(&self) -> String {
         format!("bailiwick.{}.entry", self.0)
     }
+
+    /// The name of the stream that holds the ledger's revocation feed.
+    #[must_use]
+    pub fn feed_stream(&self) -> String {
+        format!("BAILIWICK_{}{FEED}", self.0)
+    }
+
+    /// The subject on which items are published whose own part of it is `item`, or that a
+    /// subscriber filters by.
+    #[must_use]
+    pub fn feed_subject(&self, item: &str) -> String {
+        format!("bailiwick.{}.revocation.{item}", self.0)
+    }
 }
 
 impl FromStr for Name {
@@ -38,7 +53,8 @@ impl FromStr for Name {
     /// [`Error::Name`] for any other form.
     fn from_str(text: &str) -> Result<Self, Error> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-        if (1..=BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed) {
+        let fits = (1..=BYTES_MAX).contains(&text.len()) && !text.ends_with(FEED);
+        if fits && text.bytes().all(allowed) {
             return Ok(Self(text.to_owned()));
         }
         Err(Error::Name { given: text.chars().take(80).collect() })
@@ -61,6 +77,8 @@ mod tests {
             let name: Name = good.parse().unwrap();
             assert_eq!(name.stream(), format!("BAILIWICK_{good}"));
             assert_eq!(name.subject(), format!("bailiwick.{good}.entry"));
+            assert_eq!(name.feed_stream(), format!("BAILIWICK_{good}_REVOCATIONS"));
+            assert_eq!(name.feed_subject(">"), format!("bailiwick.{good}.revocation.>"));
         }
     }
 
@@ -69,5 +87,11 @@ mod tests {
         for bad in ["", "a.b", "a*", ">", "a b", "a\n", "é", "a/b", "..", &"x".repeat(65)] {
             assert!(bad.parse::<Name>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn no_ledgers_stream_is_another_ones_feed() {
+        assert!("default_REVOCATIONS".parse::<Name>().is_err());
+        assert!("REVOCATIONS".parse::<Name>().is_ok());
     }
 }
