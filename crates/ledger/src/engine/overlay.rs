@@ -193,6 +193,7 @@ mod tests {
             arguments: None,
             disclosed: BTreeMap::new(),
             justification: None,
+            told: None,
             finishes: true,
             verdicts: None,
         }

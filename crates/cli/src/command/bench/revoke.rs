@@ -112,6 +112,7 @@ fn ask(state: &mut State, n: u64) -> anyhow::Result<Decision> {
         arguments: None,
         disclosed: BTreeMap::new(),
         justification: None,
+        told: None,
         finishes: false,
         verdicts: None,
     };
