@@ -14,6 +14,8 @@ mod laws {
     mod bounded;
     mod denials;
     mod detector;
+    mod enforcement;
+    mod feed_faults;
     mod refusals;
     mod retries;
     mod roles;
