@@ -1,5 +1,6 @@
 //! What an enforcement point pays for looking at a receipt: the gate does it for every call that
 //! starts and, after every item, for every call that runs.
+#![expect(clippy::unwrap_used, reason = "a bench may stop at what cannot happen")]
 
 use std::hint::black_box;
 use std::str::FromStr;

@@ -14,6 +14,8 @@ mod laws {
     mod bounded;
     mod denials;
     mod detector;
+    mod enforcement;
+    mod feed_faults;
     mod properties;
     mod refusals;
     mod retries;

@@ -238,7 +238,7 @@ fn names_call(selector: &Selector, ask: &Authorize, owner: &OwnerId) -> bool {
 }
 
 /// By whole segments, said differently than [`Resource::is_within`].
-fn lies_under(resource: &Resource, root: &Resource) -> bool {
+pub(super) fn lies_under(resource: &Resource, root: &Resource) -> bool {
     let (resource, root) = (resource.as_str(), root.as_str());
     resource == root
         || resource.starts_with(&format!("{root}/"))
