@@ -208,7 +208,7 @@ impl<'a> Run<'a> {
         if !self.weather.strikes(|faults| &mut faults.set_back) {
             return;
         }
-        let items = 1 + self.weather.chance.below(4);
+        let items = 1 + self.weather.chance.below(8);
         let lost = self.server.set_back(items);
         let known = [self.guard.applied(), self.guard.applied().map(|_| self.shown)];
         self.barred = known.into_iter().flatten().find(|number| *number > self.server.last());

@@ -33,7 +33,7 @@ impl Faults {
             reordered: rate(30),
             cut: rate(5),
             stalled: rate(5),
-            unreachable: rate(30),
+            unreachable: rate(70),
             pings_lost: rate(30),
             truncated: rate(20),
             set_back: rate(4),
