@@ -58,7 +58,7 @@ fn no_subscriber_ends_with_a_wrong_state_without_knowing_it() {
     assert!(heard.iter().all(|count| *count > 1_000));
     // Most come through, and the others know that they have not.
     assert_eq!(seen.whole + seen.without_a_lease + seen.behind, RUNS);
-    assert!(seen.whole > RUNS / 2 && seen.without_a_lease > 100 && seen.behind > 100);
+    assert!(seen.whole > RUNS / 2 && seen.without_a_lease > 100 && seen.behind > 10);
     assert!(seen.good > 100 && seen.narrowed > 1_000 && seen.unsure > 1_000);
 }
 
