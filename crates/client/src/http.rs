@@ -20,8 +20,9 @@ use crate::{Error, Revocations, evaluation};
 
 /// How long a connection may take to come about.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long any request but a decision and a stream may take; a long audit question needs it.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long any request but a decision and a stream may take: longer than a server may take for a
+/// long audit question, or to wait until a revocation is enforced everywhere (60 s).
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(70);
 /// The most bytes of an answer that is read whole.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1_024 * 1_024;
 

@@ -76,9 +76,11 @@ fn after_all(state: &mut State, args: &Args, old: GrantId) -> anyhow::Result<()>
             bail!("agent-{n} was not denied `suspended`, but {code:?}");
         }
     }
-    let lift = Command::Lift { selector: Selector::All, reason: None };
-    if !matches!(submit(state, lift), Answer::Done(_)) {
-        bail!("the suspension was not lifted");
+    for selector in [Selector::All, Selector::Agent(agent(0)?)] {
+        let lift = Command::Lift { selector, reason: None };
+        if !matches!(submit(state, lift), Answer::Done(_)) {
+            bail!("the suspension was not lifted");
+        }
     }
     let mut newest = old;
     for grants_only in [false, true] {
