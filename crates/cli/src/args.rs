@@ -16,7 +16,10 @@ mod registry;
 pub(crate) use local::{
     Completions, Demo, DemoServer, Dump, Gateway, Info, Ledger, LedgerVerb, Serve, Verify,
 };
-pub(crate) use registry::{Agent, AgentVerb, Key, KeyVerb, Owner, OwnerVerb, Task, TaskVerb};
+pub(crate) use registry::{
+    Agent, AgentVerb, Key, KeyVerb, Owner, OwnerVerb, Properties, PropertiesVerb, Task, TaskVerb,
+    Whose,
+};
 
 use crate::command::bench;
 
@@ -49,6 +52,8 @@ pub(crate) enum Command {
     Agent(Agent),
     /// Tasks: what an agent was asked to do
     Task(Task),
+    /// Properties of owners, agents and resources, for policies to read
+    Properties(Properties),
     /// Policies: what may be granted at all, in Cedar
     Policy(Policy),
     /// Grants: who may do what, to what, until when, how often
@@ -373,6 +378,7 @@ impl Command {
             Self::Owner(args) => args.access.json,
             Self::Agent(args) => args.access.json,
             Self::Task(args) => args.access.json,
+            Self::Properties(args) => args.access.json,
             Self::Policy(args) => args.access.json,
             Self::Grant(args) => args.access.json,
             Self::Revoke(args) => args.access.json,

@@ -24,6 +24,7 @@ mod online;
 mod owner;
 mod points;
 mod policy;
+mod properties;
 mod revoke;
 mod serve;
 mod sql;
@@ -48,6 +49,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Owner(args) => online(&args.access, |http| owner::run(args.verb, http))?,
         Command::Agent(args) => online(&args.access, |http| agent::run(args.verb, http))?,
         Command::Task(args) => online(&args.access, |http| task::run(args.verb, http))?,
+        Command::Properties(args) => online(&args.access, |http| properties::run(args.verb, http))?,
         Command::Policy(args) => policy::run(args)?,
         Command::Grant(args) => online(&args.access, |http| grant::run(args.verb, http))?,
         Command::Revoke(args) => revoke::revoke(args)?,

@@ -52,6 +52,53 @@ pub(crate) enum OwnerVerb {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct Properties {
+    #[command(flatten)]
+    pub(crate) access: Access,
+    #[command(subcommand)]
+    pub(crate) verb: PropertiesVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PropertiesVerb {
+    /// Write all that is known of an owner, an agent or a resource
+    Put {
+        #[command(flatten)]
+        of: Whose,
+        /// A property, such as `status=archived`; a name that comes again has several values
+        #[arg(value_name = "NAME=VALUE", required = true, value_parser = property)]
+        properties: Vec<(String, String)>,
+    },
+    /// List everything that has properties
+    List,
+    /// Forget what is known of one
+    Remove {
+        #[command(flatten)]
+        of: Whose,
+    },
+}
+
+/// What has properties.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Whose {
+    /// An owner
+    #[arg(long)]
+    pub(crate) owner: Option<OwnerId>,
+    /// An agent
+    #[arg(long)]
+    pub(crate) agent: Option<AgentId>,
+    /// A resource, exactly this one
+    #[arg(long, value_name = "URI")]
+    pub(crate) resource: Option<Resource>,
+}
+
+fn property(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as `name=value`")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct Agent {
     #[command(flatten)]
     pub(crate) access: Access,

@@ -227,3 +227,41 @@ fn a_server_does_not_listen_to_others_in_the_clear() {
     assert!(refused.ends_with(1).err.contains("TLS"));
     assert!(!data.join("endpoint").exists());
 }
+
+#[test]
+fn properties_are_written_read_by_policy_and_forgotten() {
+    let (dir, data) = place();
+    let server = Server::start(data);
+    with_agent(&server);
+    let file = dir.path().join("read.cedar");
+    let open = "resource.hasTag(\"status\") && resource.getTag(\"status\").contains(\"open\")";
+    let permit = "permit (principal, action == Action::\"crm/read_case\", resource)";
+    std::fs::write(&file, format!("@jit(\"true\")\n{permit} when {{ {open} }};")).unwrap();
+    server.run(&["policy", "put", text(&file), "--activate"]).ends_with(0);
+    let terms = ["--agent", "bot", "--action", "crm/read_case", "--scope", "crm://case/1"];
+    let request = [&["grant", "request"], &terms[..]].concat();
+    server.run(&request).ends_with(3);
+
+    let of_case = ["--resource", "crm://case/1"];
+    let put = [&["properties", "put"], &of_case[..], &["status=open", "status=urgent"]].concat();
+    server.run(&put).ends_with(0);
+    server.run(&["properties", "put", "--owner", "alice", "role=admin"]).ends_with(0);
+    let all = server.json(&["properties", "list"]);
+    assert_eq!(all["items"][0]["entity"], json!({"owner": "alice"}));
+    assert_eq!(all["items"][1]["properties"], json!({"status": ["open", "urgent"]}));
+    assert_eq!(server.json(&request)["status"], "issued");
+
+    server.run(&[&["properties", "remove"], &of_case[..]].concat()).ends_with(0);
+    server.run(&request).ends_with(3);
+    for wrong in [
+        &["properties", "put", "role=admin"][..],
+        &["properties", "put", "--owner", "alice"],
+        &["properties", "put", "--owner", "alice", "role"],
+        &["properties", "put", "--owner", "alice", "--agent", "bot", "role=x"],
+    ] {
+        server.run(wrong).ends_with(2);
+    }
+    let nobody = server.run(&["properties", "put", "--owner", "nobody", "role=x"]).ends_with(1);
+    assert!(nobody.err.contains("not registered"), "{nobody:?}");
+    server.stop();
+}
