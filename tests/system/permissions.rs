@@ -117,9 +117,16 @@ impl Raw {
     }
 
     fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.stream.read_line(&mut line).expect("an answer in time");
-        line.trim_end().to_owned()
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line).expect("an answer in time");
+            // The server asks whether we live, whenever it likes.
+            if line.trim_end() == "PING" {
+                self.say("PONG\r\n");
+                continue;
+            }
+            return line.trim_end().to_owned();
+        }
     }
 
     /// Asks, and has the answer sent to `inbox`, where nobody here waits for it.
