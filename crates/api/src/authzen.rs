@@ -104,9 +104,8 @@ impl<'a> Asking<'a> {
             Asked::OfNobody(kind) => return answer::of_nobody(&kind),
         };
         permitted(&self.caller, &question.authorize)?;
-        let of_header = body::header_id(&parts.headers)?;
-        let of_header = of_header.map(|id| in_batch(&id, number)).transpose()?;
-        let id = question::call_id(question.call_id, of_header)?;
+        let id = question::call_id(question.call_id, body::header_id(&parts.headers)?)?;
+        let id = id.map(|id| in_batch(&id, number)).transpose()?;
         let owner = match &question.authorize.subject {
             Subject::Agent(agent) => desk.ledger.view().owner_of(agent).cloned(),
             Subject::Person(owner) => Some(owner.clone()),
@@ -129,7 +128,7 @@ fn reading<'a>(desk: &'a Desk, caller: &Caller) -> Reading<'a> {
     }
 }
 
-/// The id of one question of a batch that came with an id of its own.
+/// The id of one question: in a batch, with its place, since many may have been given the same.
 fn in_batch(id: &RequestId, number: Option<usize>) -> Result<RequestId, Problem> {
     match number {
         Some(number) => Ok(RequestId::new(&format!("{id}.{number}"))?),

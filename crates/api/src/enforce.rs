@@ -21,6 +21,8 @@ mod wait;
 
 pub(crate) use wait::{Awaited, Narrowed};
 
+/// How many points an agent's own key may speak for: it must not take the places of others.
+pub(crate) const POINTS_OF_AGENT_MAX: usize = 64;
 /// Upper bounds of the histogram of the time until something is enforced, in seconds.
 const ENFORCED_BUCKETS_SECONDS: [f64; 9] = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.05, 2.05];
 
@@ -67,6 +69,8 @@ struct Known {
 pub(crate) struct Ping<'a> {
     pub(crate) point: &'a PointId,
     pub(crate) credential: &'a CredentialId,
+    /// Whether that is an agent's own key.
+    pub(crate) is_agent: bool,
     /// Every item up to this number is enforced there.
     pub(crate) applied: Option<u64>,
     /// Where the feed stands.
@@ -111,25 +115,32 @@ impl Roster {
     /// the round trip that vouches for this process began, as the writer, after `taken − lease`. So
     /// any writer that came after it began after `taken − lease` too, the point's lease ends by
     /// `sent + lease ≤ taken + lease`, and two leases after that writer's begin it has ended,
-    /// whatever number the answer holds and however long it is on its way: the two moments have to
-    /// be read after the ping has come in, and their order with the number does not matter.
+    /// however long the answer is on its way: the two moments have to be read after the ping has
+    /// come in.
+    ///
+    /// The number is no older than the round trip, even where those who read the committed state for
+    /// the streams have fallen behind: then points wait for the item, and their leases end.
     ///
     /// The number matters to this process's own waits. Whoever waits for a later number asks under
     /// the same lock: before this, then the answer tells of that number as well, and gives no lease
     /// without it; or after this, then it finds the answer here, and waits for its lease to end.
     pub(crate) fn answer(&self, ping: &Ping<'_>) -> Result<u64, Problem> {
         let taken = Instant::now();
-        let began = self.inner.ledger.last_round_trip();
-        let vouched = began.is_some_and(|began| taken.saturating_duration_since(began) < lease());
-        if !vouched {
+        let vouched = self.inner.ledger.vouched();
+        let fresh = |(began, _): &_| taken.saturating_duration_since(*began) < lease();
+        let Some((_, vouched)) = vouched.filter(fresh) else {
             return Err(UNAVAILABLE.with("the ledger has not been reached for a lease"));
-        }
+        };
         let Some(mut kept) = self.as_writer() else {
             return Err(UNAVAILABLE.with("another writer has the ledger"));
         };
         kept.owned(ping.point, ping.credential)?;
         let is_new = !kept.known.contains_key(ping.point);
-        let number = ping.number.max(kept.asked_about);
+        if is_new && ping.is_agent && kept.of(ping.credential) >= POINTS_OF_AGENT_MAX {
+            let most = format!("an agent has {POINTS_OF_AGENT_MAX} enforcement points already");
+            return Err(POINTS_EXHAUSTED.with(most));
+        }
+        let number = ping.number.max(vouched).max(kept.asked_about);
         let now = self.now();
         let answered = kept.points.answer(ping.point, ping.applied, number, now);
         let number = answered.map_err(|error| POINTS_EXHAUSTED.with(error.to_string()))?;
@@ -194,8 +205,10 @@ impl Roster {
         kept.asked_about = kept.asked_about.max(number.unwrap_or(0));
         let mut enforced = kept.points.enforced(number, self.at(asked), self.now());
         drop(kept);
-        // What is on the ledger, another writer tells of as well. What is not, it knows nothing of.
-        enforced.unknown |= number.is_none() && !is_writer;
+        // What is on the ledger, another writer tells of as well. What is not, it knows nothing of;
+        // and who is cut off from the log cannot know whether there is one.
+        enforced.unknown |=
+            number.is_none() && (!is_writer || self.inner.ledger.can_be_overtaken());
         enforced
     }
 
@@ -242,6 +255,11 @@ impl Kept {
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// How many points a credential speaks for.
+    fn of(&self, credential: &CredentialId) -> usize {
+        self.known.values().filter(|known| known.credential == *credential).count()
     }
 
     fn forget_others(&mut self, now: Monotonic) {

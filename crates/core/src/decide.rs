@@ -18,7 +18,7 @@ mod revoke;
 mod task;
 
 pub use call::{JIT_TTL, JIT_USES, POLICIES_NAMED_MAX, would_allow};
-pub use disclosed::{DISCLOSED_BYTES_MAX, DISCLOSED_MAX};
+pub use disclosed::{DISCLOSED_BYTES_MAX, DISCLOSED_MAX, is_recordable};
 pub use entity::ENTITIES_MAX;
 pub use grant::{REQUESTS_EACH_MAX, TTL_MAX, USES_MAX};
 pub use task::{TARGETS_MAX, TASKS_EACH_MAX};

@@ -151,6 +151,7 @@ struct Shared {
     clock_confirmed: std::sync::atomic::AtomicBool,
     keeper: anchor::Keeper,
     home: Home,
+    can_be_overtaken: bool,
 }
 
 /// A ledger that is open for writing. Cheap to clone; closed when [`Ledger::close`] is called or
@@ -264,6 +265,12 @@ impl Ledger {
         self.inner.shared.home.key_hash(key)
     }
 
+    /// A keyed hash by which a text is known again that was given away, such as a page's token.
+    #[must_use]
+    pub fn seal(&self, text: &str) -> Digest {
+        self.inner.shared.home.seal(text)
+    }
+
     /// The commitment to a call's arguments.
     ///
     /// # Errors
@@ -312,6 +319,19 @@ impl Ledger {
     #[must_use]
     pub fn last_round_trip(&self) -> Option<Instant> {
         self.inner.shared.standing.last_round_trip()
+    }
+
+    /// The last round trip, as [`Ledger::last_round_trip`], and a number of the feed that is no older
+    /// than it, whatever readers of the committed state have come to.
+    #[must_use]
+    pub fn vouched(&self) -> Option<(Instant, u64)> {
+        self.inner.shared.standing.vouched()
+    }
+
+    /// Whether another process can take up the ledger while this one has it open.
+    #[must_use]
+    pub fn can_be_overtaken(&self) -> bool {
+        self.inner.shared.can_be_overtaken
     }
 
     /// Counts since the start, for metrics.

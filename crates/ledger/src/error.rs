@@ -209,3 +209,15 @@ impl Error {
         matches!(self, Self::Unavailable { .. })
     }
 }
+
+/// An error with its sources, for people.
+pub(crate) fn report(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}

@@ -18,19 +18,13 @@ pub(crate) use self::items::Kept;
 
 use self::items::Items;
 use crate::Error;
-use crate::log::Reader;
+use crate::error::report;
 use crate::log::jetstream::feed::{FeedStream, Last, MESSAGES_MAX, Message};
+use crate::log::{BACKOFF, Reader};
 use crate::tail::{Head, Tail};
 
 /// How often the stream is looked at when there is nothing to publish, or nothing may be.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Between attempts when the stream does not answer.
-const BACKOFF: [Duration; 4] = [
-    Duration::from_millis(5),
-    Duration::from_millis(20),
-    Duration::from_millis(50),
-    Duration::from_millis(100),
-];
 /// For how long a stream may be away before that is worth telling.
 const AWAY_MAX: Duration = Duration::from_secs(2);
 /// How long closing waits for what is durable and not published yet; the next start goes on there.
@@ -282,16 +276,4 @@ impl Work {
         }
         *told = fault;
     }
-}
-
-/// An error with its sources, for people.
-fn report(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
 }

@@ -69,6 +69,13 @@ impl Home {
         Digest(*blake3::keyed_hash(&self.api_keys, key.as_bytes()).as_bytes())
     }
 
+    /// A keyed hash by which this node knows a text again that it gave away, such as a page's token.
+    #[must_use]
+    pub fn seal(&self, text: &str) -> Digest {
+        let key = blake3::derive_key("bailiwick v1 sealed text", &self.secret);
+        Digest(*blake3::keyed_hash(&key, text.as_bytes()).as_bytes())
+    }
+
     /// The ledger's own secret, under which arguments are committed to.
     #[must_use]
     pub const fn secret(&self) -> &[u8; SECRET_BYTES] {

@@ -25,6 +25,14 @@ use crate::Error;
 /// The longest time one [`Log::append`] may take.
 pub const ATTEMPT_MAX: Duration = Duration::from_millis(500);
 
+/// Between attempts when a store does not answer; the last for all that follow.
+pub(crate) const BACKOFF: [Duration; 4] = [
+    Duration::from_millis(5),
+    Duration::from_millis(20),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+];
+
 const MAGIC: &[u8; 4] = b"BWK1";
 
 /// One ledger's entries, for its one writer.

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use bailiwick_core::command::{Authorize, Subject, Told};
+use bailiwick_core::decide;
 use bailiwick_core::event::Effect;
-use bailiwick_core::id::{Action, AgentId, OwnerId, RequestId, Resource, SessionId, Text, ToolId};
+use bailiwick_core::id::{
+    Action, AgentId, OwnerId, RequestId, Resource, SessionId, TEXT_BYTES_MAX, Text, ToolId,
+};
 use bailiwick_core::json::JsonError;
 use bailiwick_core::properties::Properties;
 use bailiwick_core::record::Digest;
@@ -14,10 +17,8 @@ use utoipa::ToSchema;
 use super::members::Members;
 use crate::problem::{INVALID_BODY, INVALID_ID, OUT_OF_RANGE, Problem};
 
-/// The most disclosed fields of a call.
-pub(super) const DISCLOSED_MAX: usize = 32;
-/// The most bytes of all disclosed fields together, so that a call fits into one event.
-pub(super) const DISCLOSED_BYTES_MAX: usize = 16_384;
+/// The most disclosed fields of a call: the other half of what is recorded is for properties.
+pub(super) const DISCLOSED_MAX: usize = decide::DISCLOSED_MAX / 2;
 
 /// An AuthZEN request for one decision. Members that are not named here are ignored.
 #[derive(Debug, ToSchema)]
@@ -157,6 +158,11 @@ pub(super) fn read(
         finishes: context.flag("reports_outcome")?,
         verdicts: None,
     });
+    if !decide::is_recordable(&authorize) {
+        let (fields, bytes) = (decide::DISCLOSED_MAX, decide::DISCLOSED_BYTES_MAX);
+        let most = format!("at most {fields} of {bytes} bytes in all, each of {TEXT_BYTES_MAX}");
+        return Err(OUT_OF_RANGE.with(format!("properties and disclosed fields: {most}")));
+    }
     Ok(Asked::Question(Question { authorize, call_id }))
 }
 
@@ -245,8 +251,9 @@ fn disclosed(context: &mut Members) -> Result<BTreeMap<Text, Text>, Problem> {
         bytes += name.len() + text.len();
         taken.insert(Text::new(name)?, Text::new(text)?);
     }
-    if taken.len() > DISCLOSED_MAX || bytes > DISCLOSED_BYTES_MAX {
-        let most = format!("at most {DISCLOSED_MAX} fields of {DISCLOSED_BYTES_MAX} bytes in all");
+    if taken.len() > DISCLOSED_MAX || bytes > decide::DISCLOSED_BYTES_MAX {
+        let bytes = decide::DISCLOSED_BYTES_MAX;
+        let most = format!("at most {DISCLOSED_MAX} fields of {bytes} bytes in all");
         return Err(OUT_OF_RANGE.with(format!("`context.disclosed`: {most}")));
     }
     Ok(taken)

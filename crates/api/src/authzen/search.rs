@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -31,9 +31,10 @@ use crate::problem::{INVALID_BODY, INVALID_CURSOR, INVALID_QUERY, Problem};
 
 /// Who may look for what others may do.
 const SEEKERS: &[Role] = &[Role::Admin, Role::Operator, Role::Enforcer, Role::Auditor];
-/// The most candidates that are decided about for one page; a search that finds few of many goes on
-/// in the next.
-const CANDIDATES_MAX: usize = 2_000;
+/// Candidates that are decided about before others may have the state again.
+const PIECE: usize = 64;
+/// The most pieces for one page; a search that finds few of many goes on in the next.
+const PIECES_MAX: usize = 32;
 /// Stands where a search leaves an id open, until a candidate takes its place.
 const OPEN: &str = "-";
 
@@ -97,13 +98,14 @@ async fn search(desk: Arc<Desk>, request: Request, sought: Sought) -> Response {
         let bytes = body::read(body).await?;
         let body = body::json(&parts.headers, &bytes)?;
         caller.needs(SEEKERS)?;
-        let found = find(&desk, &caller, body, &bytes, sought).await?;
+        let found = find(&desk, &caller, body, sought).await?;
         Ok(command::json(StatusCode::OK, &found))
     };
     answered(request, found).await
 }
 
 /// A search, understood.
+#[derive(Clone)]
 struct Search {
     authorize: Box<Authorize>,
     /// The type of what is sought, as the caller calls it.
@@ -112,13 +114,7 @@ struct Search {
     limit: usize,
 }
 
-async fn find(
-    desk: &Desk,
-    caller: &Caller,
-    body: Value,
-    bytes: &Bytes,
-    sought: Sought,
-) -> Result<Found, Problem> {
+async fn find(desk: &Desk, caller: &Caller, body: Value, sought: Sought) -> Result<Found, Problem> {
     let mut body = Members::of_body(body)?;
     let page = body.object("page", "page")?;
     let question = fingerprint(&body, sought);
@@ -126,22 +122,33 @@ async fn find(
     let kind = open(&mut body, sought)?;
     let commit = |arguments: &_| desk.ledger.commitment(arguments);
     let asked = question::read(body, reading(desk, caller), commit)?;
-    tracing::trace!(bytes = bytes.len(), ?sought, "search");
     let Asked::Question(question::Question { authorize, .. }) = asked else {
         return Ok(Found {
             results: Vec::new(),
             page: NextPage { next_token: String::new(), count: 0 },
         });
     };
-    let search = Search { authorize, kind, after, limit };
+    let mut search = Search { authorize, kind, after, limit };
     let now = desk.ledger.now();
-    let (results, next) = desk
-        .read(move |state| match sought {
-            Sought::Subject => subjects(state, search, now),
-            Sought::Resource => resources(state, search, now),
-            Sought::Action => actions(state, search, now),
-        })
-        .await?;
+    let (mut results, mut next) = (Vec::new(), None);
+    // In pieces, between which others may have the state.
+    for _ in 0..PIECES_MAX {
+        let asked = search.clone();
+        let (found, last) = desk
+            .read(move |state| match sought {
+                Sought::Subject => subjects(state, asked, now),
+                Sought::Resource => resources(state, asked, now),
+                Sought::Action => actions(state, asked, now),
+            })
+            .await?;
+        search.limit -= found.len();
+        results.extend(found);
+        search.after.clone_from(&last);
+        next = last;
+        if next.is_none() || search.limit == 0 {
+            break;
+        }
+    }
     let next_token = next.map_or_else(String::new, |after| token(desk, &question, &after));
     let count = results.len();
     Ok(Found { results, page: NextPage { next_token, count } })
@@ -171,7 +178,7 @@ fn open(body: &mut Members, sought: Sought) -> Result<String, Problem> {
 
 type Results = (Vec<Value>, Option<String>);
 
-/// Decides about candidates in their order until the page is full.
+/// Decides about candidates in their order until the page is full or the piece is done.
 fn filter(
     state: &state::State,
     mut search: Search,
@@ -181,7 +188,7 @@ fn filter(
 ) -> Results {
     let (mut results, mut last) = (Vec::new(), None);
     for (looked_at, (id, shown)) in candidates.enumerate() {
-        if results.len() == search.limit || looked_at == CANDIDATES_MAX {
+        if results.len() == search.limit || looked_at == PIECE {
             return (results, last);
         }
         if put(&mut search.authorize, &id) && would_allow(state, &search.authorize, now).is_ok() {
@@ -252,13 +259,13 @@ fn actions(state: &state::State, search: Search, now: bailiwick_core::time::Time
 fn fingerprint(body: &Members, sought: Sought) -> String {
     let parts = ["subject", "action", "resource", "context"].map(|name| body.peek(name));
     let text = serde_json::to_string(&parts).unwrap_or_default();
-    format!("{sought:?} {}", blake3::hash(text.as_bytes()))
+    format!("{sought:?} {text}")
 }
 
 /// A token holds the last id that was looked at, under a keyed hash: it is this ledger's own, and of
 /// this very search.
 fn token(desk: &Desk, question: &str, after: &str) -> String {
-    let seal = desk.ledger.key_hash(&format!("authzen search {question} {after}"));
+    let seal = desk.ledger.seal(&format!("authzen search {question} {after}"));
     format!("{seal}{}", hex::encode(after))
 }
 

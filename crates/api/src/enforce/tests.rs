@@ -26,7 +26,7 @@ fn ping(
     number: u64,
 ) -> Result<u64, &'static str> {
     let (point, credential) = (PointId::new(point).unwrap(), CredentialId::new("key").unwrap());
-    let ping = Ping { point: &point, credential: &credential, applied, number };
+    let ping = Ping { point: &point, credential: &credential, is_agent: false, applied, number };
     roster.answer(&ping).map_err(|problem| problem.kind.code)
 }
 
@@ -107,4 +107,31 @@ fn what_is_not_on_the_ledger_is_not_enforced_by_who_does_not_write_it() {
     let roster = Roster { inner: Arc::new(inner) };
     assert!(roster.enforced(Some(1), asked).is_done());
     assert!(!roster.enforced(None, asked).is_done());
+}
+
+#[test]
+fn an_agents_key_does_not_take_the_places_of_others() {
+    let (_ledger, roster, _dir) = house();
+    let credential = CredentialId::new("agent-key").unwrap();
+    let ping = |n: usize| {
+        let point = PointId::new(&format!("p{n}")).unwrap();
+        let ping = Ping {
+            point: &point,
+            credential: &credential,
+            is_agent: true,
+            applied: None,
+            number: 0,
+        };
+        roster.answer(&ping).map_err(|problem| problem.kind.code)
+    };
+    for n in 0..POINTS_OF_AGENT_MAX {
+        assert_eq!(ping(n), Ok(0));
+    }
+    assert_eq!(ping(POINTS_OF_AGENT_MAX), Err("points_exhausted"));
+    assert_eq!(ping(0), Ok(0), "those that it has stay");
+    let others = CredentialId::new("key").unwrap();
+    let point = PointId::new("gateway").unwrap();
+    let other =
+        Ping { point: &point, credential: &others, is_agent: false, applied: None, number: 0 };
+    assert_eq!(roster.answer(&other).map_err(|problem| problem.kind.code), Ok(0));
 }

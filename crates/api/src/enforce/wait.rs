@@ -121,7 +121,9 @@ impl Desk {
             moved.mark_unchanged();
             let enforced = self.points.enforced(applied, seen.asked);
             seen.note(&enforced);
-            if enforced.is_done() || Instant::now() >= ends || *closing.borrow() {
+            // With nobody left to wait for, time tells no more of those that are not known.
+            let is_settled = enforced.waiting.is_empty() && enforced.next.is_none();
+            if is_settled || Instant::now() >= ends || *closing.borrow() {
                 return enforced;
             }
             let next = enforced.next.map_or(ends, |next| self.points.when(next).min(ends));

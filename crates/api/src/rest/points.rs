@@ -91,7 +91,8 @@ pub(crate) async fn ping(
         return Err(INVALID_BODY.with("`nonce` is not 32 lowercase hexadecimal digits"));
     }
     let number = stands_at(&desk, applied).await?;
-    let ping = enforce::Ping { point: &point, credential: &caller.id, applied, number };
+    let is_agent = caller.role == Role::Agent;
+    let ping = enforce::Ping { point: &point, credential: &caller.id, is_agent, applied, number };
     let number = desk.points.answer(&ping)?;
     let ledger = desk.feed.ledger();
     let pong = Pong { nonce: &nonce, number, lease_ms: LEASE.0, ledger };

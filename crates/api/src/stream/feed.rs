@@ -90,13 +90,19 @@ impl Position {
         let mut committed = ledger.committed();
         loop {
             let last = *self.number.borrow();
-            let new = ledger.read(|state| {
+            let head = *committed.borrow_and_update();
+            let (new, next_index) = ledger.read(|state| {
                 let feed = state.feed();
-                feed.after(last).map(|items| items.cloned().collect()).map_err(|_| feed.last())
+                let new = feed.after(last).map(|items| items.cloned().collect());
+                (new.map_err(|_| feed.last()), state.next_index())
             });
             match new {
                 Ok(items) => self.take(items),
                 Err(last) => self.skip(last),
+            }
+            if next_index < head.next_index && !*closing.borrow() {
+                // The state that is read has not come as far as the ledger: reading waits for it.
+                continue;
             }
             let closes = closing.wait_for(|closing| *closing).boxed();
             let commits = committed.changed().boxed();

@@ -198,6 +198,25 @@ async fn a_batch_that_is_sent_again_is_decided_once() {
     assert_eq!(send().await, first);
 }
 
+#[tokio::test]
+async fn two_questions_of_a_batch_under_one_id_are_decided_each_by_itself() {
+    let house = certified().await;
+    let body = json!({
+        "subject": user("alice"), "action": action("write"),
+        "context": {"call_id": "x", "reports_outcome": true},
+        "evaluations": [
+            {"resource": record("record-1")},
+            {"resource": record("record-2")},
+            {"resource": record("record-1"), "context": {"call_id": "x"}},
+        ],
+    });
+    let answer = house.post(EVALUATIONS, body).await.done();
+    let decided = [0, 1, 2].map(|n| answer["evaluations"][n].clone());
+    assert_eq!(decided.each_ref().map(|one| &one["decision"]), [true, false, true], "{answer}");
+    let calls = decided.each_ref().map(|one| one["context"]["receipt"]["index"].as_u64().unwrap());
+    assert!(calls[0] != calls[1] && calls[1] != calls[2] && calls[0] != calls[2], "{answer}");
+}
+
 /// What a search finds, as texts.
 async fn found(house: &House, what: &str, body: Value) -> Vec<String> {
     let answer = house.post(&format!("/access/v1/search/{what}"), body).await.done();

@@ -15,23 +15,29 @@ pub const DISCLOSED_BYTES_MAX: usize = 16_384;
 
 /// What the call's event discloses, or the denial where it could not all be recorded.
 pub(super) fn of(draft: &Draft<'_>, ask: &Authorize) -> Result<BTreeMap<Text, Text>, DenialCode> {
-    if !told_by_who_may(draft, ask) {
-        return Err(DenialCode::InvalidArguments);
-    }
+    let fields = fields(ask).filter(|_| told_by_who_may(draft, ask));
+    fields.ok_or(DenialCode::InvalidArguments)
+}
+
+/// Whether all that a call discloses, its properties among it, can be recorded: at most
+/// [`DISCLOSED_MAX`] fields of [`DISCLOSED_BYTES_MAX`] bytes together, each a [`Text`] once its values
+/// are a JSON list.
+#[must_use]
+pub fn is_recordable(ask: &Authorize) -> bool {
+    fields(ask).is_some()
+}
+
+fn fields(ask: &Authorize) -> Option<BTreeMap<Text, Text>> {
     let mut fields = ask.disclosed.clone();
     for (name, values) in ask.told.iter().flat_map(|told| told.named()) {
         let list = serde_json::to_string(values).unwrap_or_default();
-        let field = Text::new(&name).and_then(|name| Ok((name, Text::new(&list)?)));
-        let (name, list) = field.map_err(|_| DenialCode::InvalidArguments)?;
-        if fields.insert(name, list).is_some() {
-            return Err(DenialCode::InvalidArguments);
+        if fields.insert(Text::new(&name).ok()?, Text::new(&list).ok()?).is_some() {
+            return None;
         }
     }
     let bytes = fields.iter().map(|(name, value)| name.as_str().len() + value.as_str().len());
-    if fields.len() > DISCLOSED_MAX || bytes.sum::<usize>() > DISCLOSED_BYTES_MAX {
-        return Err(DenialCode::InvalidArguments);
-    }
-    Ok(fields)
+    let fits = fields.len() <= DISCLOSED_MAX && bytes.sum::<usize>() <= DISCLOSED_BYTES_MAX;
+    fits.then_some(fields)
 }
 
 /// Properties decide: an agent cannot say its own, whoever forgot to strip them.

@@ -53,7 +53,7 @@ pub struct View {
     policies: Arc<PolicySet>,
     owners: Arc<BTreeMap<OwnerId, Arc<Principal>>>,
     agents: Arc<BTreeMap<AgentId, (OwnerId, Arc<Principal>)>>,
-    resources: Arc<BTreeMap<Resource, Arc<Properties>>>,
+    resources: Resources,
     credentials: Arc<BTreeMap<Digest, CredentialView>>,
 }
 
@@ -112,7 +112,7 @@ impl View {
         let is_person = agent.is_none();
         let agent = agent.map(|agent| as_told(agent, of_subject));
         let owner = &*as_told(owner, of_subject.filter(|_| is_person));
-        let stored = self.resources.get(&call.resource).map(AsRef::as_ref);
+        let stored = self.resources.get(&call.resource);
         let merged: Properties;
         let of_resource = match (stored, told.map(|told| &told.resource)) {
             (Some(stored), Some(told)) => {
@@ -149,6 +149,40 @@ impl View {
     }
 }
 
+/// Properties of resources. Others hold older views: a change copies one shard and the list of them,
+/// not a million resources.
+#[derive(Debug, Clone, Default)]
+struct Resources(Arc<BTreeMap<u16, Arc<Shard>>>);
+
+type Shard = BTreeMap<Resource, Arc<Properties>>;
+
+/// How many shards there are at most.
+const SHARDS: u16 = 1_024;
+
+impl Resources {
+    fn shard(id: &Resource) -> u16 {
+        let hash = blake3::hash(id.as_str().as_bytes());
+        let [first, second, ..] = hash.as_bytes();
+        u16::from_be_bytes([*first, *second]) % SHARDS
+    }
+
+    fn get(&self, id: &Resource) -> Option<&Properties> {
+        if self.0.is_empty() {
+            return None;
+        }
+        self.0.get(&Self::shard(id))?.get(id).map(AsRef::as_ref)
+    }
+
+    fn set(&mut self, id: &Resource, known: Option<&Properties>) {
+        let shards = Arc::make_mut(&mut self.0);
+        let shard = Arc::make_mut(shards.entry(Self::shard(id)).or_default());
+        match known {
+            Some(known) => shard.insert(id.clone(), Arc::new(known.clone())),
+            None => shard.remove(id),
+        };
+    }
+}
+
 /// A principal with what the enforcement point says of it.
 fn as_told<'a>(principal: &'a Principal, told: Option<&Properties>) -> Cow<'a, Principal> {
     told.map_or(Cow::Borrowed(principal), |told| Cow::Owned(principal.with(told)))
@@ -165,7 +199,7 @@ impl Default for Derived {
             policies: Arc::new(PolicySet::empty()),
             owners: Arc::default(),
             agents: Arc::default(),
-            resources: Arc::default(),
+            resources: Resources::default(),
             credentials: Arc::default(),
         }))
     }
@@ -217,11 +251,7 @@ impl Derived {
     }
 
     pub(super) fn set_resource(&mut self, version: u64, id: &Resource, known: Option<&Properties>) {
-        let resources = Arc::make_mut(&mut self.change(version).resources);
-        match known {
-            Some(known) => resources.insert(id.clone(), Arc::new(known.clone())),
-            None => resources.remove(id),
-        };
+        self.change(version).resources.set(id, known);
     }
 
     pub(super) fn set_credential(

@@ -2,8 +2,11 @@
 //! can be taken back as long as it waits there, and goes nowhere once its permit is too old: a
 //! process that was stopped in between finds it so when it wakes.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::Poll;
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -117,6 +120,11 @@ impl Leave {
         self.settle(to) == WENT_OUT
     }
 
+    /// None of it was taken by whoever reads: it waits again.
+    fn give_back(&self) {
+        self.state.store(WAITS, Ordering::Release);
+    }
+
     /// Settles what was open; gives what is settled.
     fn settle(&self, to: u8) -> u8 {
         match self.state.compare_exchange(WAITS, to, Ordering::AcqRel, Ordering::Acquire) {
@@ -128,8 +136,14 @@ impl Leave {
 
 async fn write(mut to: impl AsyncWrite + Unpin, mut lines: mpsc::Receiver<Line>) {
     while let Some(line) = lines.recv().await {
-        let goes_out = line.leave.is_none_or(|leave| leave.take());
-        if goes_out && to.write_all(&line.bytes).await.is_err() {
+        let begun = match &line.leave {
+            Some(leave) => begin(&mut to, &line.bytes, leave).await,
+            None => Ok(Some(0)),
+        };
+        let Ok(begun) = begun else { return };
+        if let Some(begun) = begun
+            && to.write_all(&line.bytes[begun..]).await.is_err()
+        {
             return;
         }
         if lines.is_empty() && to.flush().await.is_err() {
@@ -137,6 +151,29 @@ async fn write(mut to: impl AsyncWrite + Unpin, mut lines: mpsc::Receiver<Line>)
         }
     }
     let _ = to.shutdown().await;
+}
+
+/// Writes the first bytes of a call's line, as many as are taken at once: until then it can still be
+/// taken back. None when it was, or when its time is over.
+async fn begin(
+    to: &mut (impl AsyncWrite + Unpin),
+    bytes: &[u8],
+    leave: &Leave,
+) -> std::io::Result<Option<usize>> {
+    poll_fn(|context| {
+        if !leave.take() {
+            return Poll::Ready(Ok(None));
+        }
+        match Pin::new(&mut *to).poll_write(context, bytes) {
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
+            Poll::Ready(written) => Poll::Ready(written.map(Some)),
+            Poll::Pending => {
+                leave.give_back();
+                Poll::Pending
+            }
+        }
+    })
+    .await
 }
 
 #[cfg(test)]
@@ -192,6 +229,26 @@ mod tests {
             outbox.send(b"last".to_vec());
         });
         assert_eq!(text.await, "first\nlast\n");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_nobody_reads_can_be_taken_back_until_its_first_byte_is_taken() {
+        let (mut reader, pipe) = tokio::io::duplex(1);
+        let (outbox, writer) = Outbox::new(pipe, 4);
+        outbox.send(Vec::new());
+        let leave = Leave::until(Instant::now() + LEASE);
+        outbox.send_call(b"call".to_vec(), leave.clone());
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert!(leave.open_until().is_some(), "the empty line fills the pipe");
+        assert!(leave.withdraw());
+        outbox.send(b"last".to_vec());
+        drop(outbox);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).await.unwrap();
+        writer.await.unwrap();
+        assert_eq!(text, "\nlast\n");
     }
 
     #[tokio::test(start_paused = true)]

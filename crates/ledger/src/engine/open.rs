@@ -58,7 +58,9 @@ pub(super) fn open(config: &Config, progress: impl FnMut(u64)) -> Result<Ledger,
     let keeper = anchor::Keeper::start(&home.anchor_dir())?;
     let began = Instant::now();
     take_up(config, &home, log.as_mut(), &mut projection, &keeper)?;
-    let ledger = start(config, home, lock, log, projection, keeper, Standing::writer(began))?;
+    let number = projection.state.feed().last();
+    let ledger =
+        start(config, home, lock, log, projection, keeper, Standing::writer(began, number))?;
     if let Some(stream) = feed {
         publish(&ledger, stream, reader)?;
     }
@@ -280,6 +282,7 @@ fn start(
         clock_confirmed: AtomicBool::new(false),
         keeper,
         home,
+        can_be_overtaken: matches!(config.store, Store::JetStream(_)),
     });
     let engine = Engine {
         shared: Arc::clone(&shared),

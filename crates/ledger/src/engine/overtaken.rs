@@ -14,8 +14,9 @@ use bailiwick_core::record::{KeyRing, Signatures};
 use super::batch::{Batch, Step};
 use super::deliver::refuse;
 use super::queue::Waiting;
-use super::run::{Engine, Going, LOOK_EVERY, report};
+use super::run::{Engine, Going, LOOK_EVERY};
 use crate::Error;
+use crate::error::report;
 use crate::log::Reader;
 use crate::replay::{self, Verified};
 
@@ -185,7 +186,8 @@ impl Engine {
         tracing::info!(epoch, "took up the ledger");
         self.epoch = epoch;
         self.role = Role::Writer;
-        self.shared.standing.take_up(self.looked);
+        self.shared.standing.take_up();
+        self.vouch(self.looked);
         *self.shared.trouble() = None;
         // It may have taken a while; what nobody waits for any more was refused.
         waiting.retain(Waiting::is_wanted);

@@ -18,7 +18,8 @@ use super::overtaken::Role;
 use super::queue::Waiting;
 use super::{ANSWER_MAX, Shared};
 use crate::clock::Clock;
-use crate::log::{ATTEMPT_MAX, Append, Log};
+use crate::error::report;
+use crate::log::{ATTEMPT_MAX, Append, BACKOFF, Log};
 use crate::tail::Committed;
 
 /// Commands of one batch.
@@ -35,13 +36,6 @@ const GIVE_UP_AFTER: Duration = ANSWER_MAX
     .unwrap()
     .checked_sub(Duration::from_millis(150))
     .unwrap();
-/// Between attempts at an append whose outcome is unknown.
-const BACKOFF: [Duration; 4] = [
-    Duration::from_millis(5),
-    Duration::from_millis(20),
-    Duration::from_millis(50),
-    Duration::from_millis(100),
-];
 
 /// The engine's own: nobody else touches it.
 pub(super) struct Engine {
@@ -174,9 +168,9 @@ impl Engine {
     /// A round trip that began at `began` has shown that nobody else writes. It counts only while no
     /// revocation waits to be recorded: who is answered on the strength of it takes the feed for
     /// whole, and that one has no number in it yet.
-    fn vouch(&self, began: Instant) {
+    pub(super) fn vouch(&self, began: Instant) {
         if matches!(self.role, Role::Writer) && self.overlay.is_empty() {
-            self.shared.standing.round_trip(began);
+            self.shared.standing.round_trip(began, self.state.feed().last());
         }
     }
 
@@ -379,16 +373,4 @@ impl Engine {
 
 fn refuse_decided(decided: Vec<Decided>, why: &str) {
     refuse(decided.into_iter().map(|one| one.waiting).collect(), why);
-}
-
-/// An error with its sources, for people.
-pub(super) fn report(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
 }

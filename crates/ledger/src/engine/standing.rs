@@ -13,25 +13,30 @@ pub(super) struct Standing {
     base: Instant,
     since: AtomicU64,
     round_trip: AtomicU64,
+    /// Number of the last feed item when that round trip ended.
+    number: AtomicU64,
 }
 
 impl Standing {
-    /// A writer since now, whose first append began at `began`.
-    pub(super) fn writer(began: Instant) -> Self {
-        let (since, round_trip) = (AtomicU64::new(NEVER), AtomicU64::new(NEVER));
-        let standing = Self { base: began, since, round_trip };
-        standing.take_up(began);
+    /// A writer since now, whose first append began at `began`; the feed stands at `number`.
+    pub(super) fn writer(began: Instant, number: u64) -> Self {
+        let [since, round_trip, last] = [NEVER, NEVER, 0].map(AtomicU64::new);
+        let standing = Self { base: began, since, round_trip, number: last };
+        standing.round_trip(began, number);
+        standing.take_up();
         standing
     }
 
-    /// The process is the writer from now on: the append that made it so began at `began`.
-    pub(super) fn take_up(&self, began: Instant) {
-        self.round_trip(began);
+    /// The process is the writer from now on.
+    pub(super) fn take_up(&self) {
         self.since.store(self.stored(Instant::now()), Ordering::Release);
     }
 
-    /// A round trip to the log that began at `began` has shown that nobody else writes.
-    pub(super) fn round_trip(&self, began: Instant) {
+    /// A round trip to the log that began at `began` has shown that nobody else writes, and that the
+    /// feed stands at `number`.
+    pub(super) fn round_trip(&self, began: Instant, number: u64) {
+        // First the number: whoever sees the round trip sees no older one.
+        self.number.store(number, Ordering::Release);
         self.round_trip.store(self.stored(began), Ordering::Release);
     }
 
@@ -54,6 +59,12 @@ impl Standing {
         self.moment(&self.round_trip)
     }
 
+    /// The last round trip, and a feed number that is no older.
+    pub(super) fn vouched(&self) -> Option<(Instant, u64)> {
+        let began = self.last_round_trip()?;
+        Some((began, self.number.load(Ordering::Acquire)))
+    }
+
     fn stored(&self, moment: Instant) -> u64 {
         let nanos = moment.saturating_duration_since(self.base).as_nanos();
         u64::try_from(nanos).unwrap_or(u64::MAX).saturating_add(1)
@@ -74,18 +85,17 @@ mod tests {
     #[test]
     fn a_writer_has_both_moments_and_who_lost_has_neither() {
         let began = Instant::now();
-        let standing = Standing::writer(began);
-        assert_eq!(standing.last_round_trip(), Some(began));
+        let standing = Standing::writer(began, 2);
         assert!(standing.since().is_some_and(|since| since >= began));
+        assert_eq!(standing.vouched(), Some((began, 2)));
         let later = began + Duration::from_millis(7);
-        standing.round_trip(later);
-        assert_eq!(standing.last_round_trip(), Some(later));
+        standing.round_trip(later, 3);
+        assert_eq!(standing.vouched(), Some((later, 3)));
         standing.doubt();
         assert!(standing.since().is_some() && standing.last_round_trip().is_none());
         standing.lose();
         assert_eq!((standing.since(), standing.last_round_trip()), (None, None));
-        standing.take_up(later);
-        assert_eq!(standing.last_round_trip(), Some(later));
-        assert!(standing.since().is_some());
+        standing.take_up();
+        assert!(standing.since().is_some() && standing.last_round_trip().is_none());
     }
 }

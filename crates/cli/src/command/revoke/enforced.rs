@@ -43,7 +43,13 @@ pub(super) fn tell(json: bool, answer: &Value, timeout: Span) -> Result<()> {
     if told.done {
         return Ok(());
     }
+    let is_durable = answer.get("durable").and_then(Value::as_bool) == Some(true);
     let whom = match told.waiting.as_slice() {
+        [] if !is_durable => {
+            "another server that has taken up the ledger knows nothing of it yet, if \
+                              there is one: nobody whom this server answered may still act"
+                .to_owned()
+        }
         [] => "this server began a moment ago and cannot know yet who may still act".to_owned(),
         [one] => format!("{one} may still act on what it was told before"),
         [first, ..] => {
@@ -137,6 +143,10 @@ mod tests {
         assert!(error.to_string().contains("after 5s desk-3 may still act"), "{error}");
         let error = tell(true, &answer(false, &[]), Span::seconds(5)).unwrap_err();
         assert!(error.to_string().contains("began a moment ago"), "{error}");
+        let mut unrecorded = answer(false, &[]);
+        unrecorded["durable"] = json!(false);
+        let error = tell(true, &unrecorded, Span::seconds(5)).unwrap_err();
+        assert!(error.to_string().contains("another server"), "{error}");
     }
 
     #[test]

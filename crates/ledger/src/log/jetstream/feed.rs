@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
-use async_nats::jetstream::context::PublishError;
 use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
 
@@ -13,6 +12,7 @@ pub(crate) use super::connect::Message;
 use super::connect::{Connection, unavailable, wanted};
 use super::{Config, Name};
 use crate::Error;
+use crate::error::report;
 
 /// Messages that are sent before the first of them is acknowledged.
 pub(crate) const MESSAGES_MAX: usize = 256;
@@ -153,11 +153,4 @@ async fn publish(context: &Context, stream: &str, after: u64, messages: Vec<Mess
         return Published { stored, doubt: Some(why) };
     }
     Published { stored, doubt }
-}
-
-fn report(error: &PublishError) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
 }

@@ -97,8 +97,11 @@ fn misstated(revocation: &Revocation, opened: u64) -> Vec<String> {
     if revocation.durable || revocation.enforced.number.is_some() {
         wrong.push(format!("{agent}: on the ledger, although the log was away"));
     }
-    if !revocation.enforced.done {
+    if !revocation.enforced.waiting.is_empty() {
         wrong.push(format!("{agent}: not every lease ran out in time"));
+    }
+    if revocation.enforced.done {
+        wrong.push(format!("{agent}: done, although another writer could have the ledger"));
     }
     wrong
 }

@@ -32,6 +32,8 @@ pub(super) struct Revocation {
 pub(super) struct Enforced {
     pub(super) done: bool,
     pub(super) number: Option<u64>,
+    /// Who may still act.
+    pub(super) waiting: Vec<String>,
     points: Vec<Point>,
 }
 
