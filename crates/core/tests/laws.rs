@@ -4,6 +4,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a law looks at few of the many kinds")]
 
 mod laws {
+    mod chance;
     mod harness;
     mod history;
     mod oracle;
@@ -16,6 +17,7 @@ mod laws {
     mod detector;
     mod enforcement;
     mod feed_faults;
+    mod naive;
     mod properties;
     mod refusals;
     mod retries;

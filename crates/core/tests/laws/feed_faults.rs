@@ -3,7 +3,6 @@
 //! that follows the rules never ends with a wrong state without knowing it.
 #![expect(clippy::print_stdout, reason = "its figures are for whoever asks for them")]
 
-mod chance;
 mod run;
 mod server;
 mod stream;

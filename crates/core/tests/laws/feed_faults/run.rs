@@ -6,9 +6,9 @@ use bailiwick_core::event::Call;
 use bailiwick_core::feed::{Item, ResumeError};
 use bailiwick_core::id::GrantId;
 
-use super::chance::Chance;
 use super::server::{Happening, Server, ends};
 use super::stream::{Faults, Message, Stream, Weather};
+use crate::laws::chance::Chance;
 
 /// Milliseconds of a step.
 const STEP: u64 = 100;

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use bailiwick_core::feed::Item;
 
-use super::chance::Chance;
 use super::server::Server;
+use crate::laws::chance::Chance;
 
 /// How often what goes wrong, in percent of messages or of steps; or how often it went wrong.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

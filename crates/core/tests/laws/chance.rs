@@ -1,5 +1,6 @@
 //! Chance that a seed repeats (SplitMix64).
 
+#[derive(Clone)]
 pub(super) struct Chance(u64);
 
 impl Chance {
@@ -22,5 +23,10 @@ impl Chance {
     /// True in so many of a hundred cases.
     pub(super) fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
+    }
+
+    /// One of several, each as likely.
+    pub(super) fn one<T: Clone>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len() as u64) as usize].clone()
     }
 }

@@ -1,0 +1,145 @@
+//! What calls are made: by whom, for whom, to what, under which id.
+
+use bailiwick_core::command::{Authorize, Command, Subject, Submission, Told};
+use bailiwick_core::event::{Actor, Effect, Fact, GrantIssued, Issuance, Role, Scope};
+use bailiwick_core::id::Resource;
+
+use super::policies::lies_within;
+use super::workload::{
+    ACTIONS, AGENTS, OF_ACTIONS, OF_RESOURCES, OF_SUBJECTS, RESOURCES, World, key,
+};
+use crate::laws::harness::{ask_as, id, keyed, submission, text};
+
+impl World {
+    pub(super) fn call(&mut self) -> Submission {
+        if self.chance.percent(12) && !self.keyed.is_empty() {
+            let back = self.chance.one(&[1, 1, 1, 2, 4, 9, 30]).min(self.keyed.len());
+            return self.keyed[self.keyed.len() - back].clone();
+        }
+        let mut ask = self.ask();
+        let by = match self.chance.below(200) {
+            0..140 => key("enforcer", Role::Enforcer),
+            140..156 => key("admin", Role::Admin),
+            156..166 => key("operator", Role::Operator),
+            166..194 => match &ask.subject {
+                Subject::Agent(agent) if !self.chance.percent(15) => {
+                    key(agent.as_str(), Role::Agent)
+                }
+                Subject::Agent(_) | Subject::Person(_) => {
+                    key(self.chance.one(&AGENTS), Role::Agent)
+                }
+            },
+            194 => key("auditor", Role::Auditor),
+            195 => key("enforcer", Role::Admin),
+            196 => key("spare", Role::Enforcer),
+            _ => Actor::System,
+        };
+        if self.chance.percent(25) {
+            let (view, then) = &self.view;
+            ask.verdicts = view.verdicts(&ask, *then);
+        }
+        if self.chance.percent(35) {
+            // What policy said is no part of what was sent.
+            let verdicts = ask.verdicts.take();
+            let request = format!("r{}", self.chance.below(200));
+            let mut made = keyed(by, &request, Command::Authorize(Box::new(ask)));
+            if let Command::Authorize(ask) = &mut made.command {
+                ask.verdicts = verdicts;
+            }
+            return made;
+        }
+        submission(by, Command::Authorize(Box::new(ask)))
+    }
+
+    fn ask(&mut self) -> Authorize {
+        let mut ask = self.parties();
+        if self.chance.percent(55) {
+            self.as_granted(&mut ask);
+        }
+        if self.chance.percent(8) {
+            ask.on_behalf_of = Some(id(self.owner()));
+        }
+        ask.effect =
+            self.chance.one(&[Effect::Read, Effect::Read, Effect::Write, Effect::External]);
+        ask.justification = self.chance.percent(50).then(|| text("because"));
+        ask.session = self.chance.percent(10).then(|| id("s1"));
+        ask.finishes = self.chance.percent(60);
+        self.disclose(&mut ask);
+        ask
+    }
+
+    /// What a recent grant is for, so that grants are used, and asked for when they are no more.
+    fn as_granted(&mut self, ask: &mut Authorize) {
+        let any = self.chance.percent(30);
+        let n = self.chance.below(12) as usize;
+        let mut grants = self.ledger.log.iter().rev().filter_map(|recorded| {
+            if let Fact::GrantIssued(grant) = &recorded.event.fact { Some(grant) } else { None }
+        });
+        let asked_for = |grant: &&GrantIssued| any || grant.issuance != Issuance::JustInTime;
+        let Some(grant) = grants.by_ref().filter(asked_for).nth(n) else { return };
+        let within = |prefix: &Resource| {
+            RESOURCES.into_iter().filter(|r| lies_within(r, prefix.as_str())).collect::<Vec<_>>()
+        };
+        let resources = match &grant.scope {
+            Scope::Exact(resource) => vec![resource.as_str()],
+            Scope::Within(prefix) => within(prefix),
+        };
+        ask.subject = match &grant.agent {
+            Some(agent) => Subject::Agent(agent.clone()),
+            None => Subject::Person(grant.owner.clone()),
+        };
+        ask.action = grant.action.clone();
+        ask.task = grant.task;
+        if grant.tool.is_some() {
+            ask.tool = grant.tool.clone();
+        }
+        if !resources.is_empty() {
+            ask.resource = id(self.chance.one(&resources));
+        }
+    }
+
+    fn parties(&mut self) -> Authorize {
+        let (action, resource) = self.action_and_resource();
+        let subject = if self.chance.percent(12) {
+            Subject::Person(id(self.owner()))
+        } else {
+            Subject::Agent(id(&self.agent()))
+        };
+        let task = match (&subject, self.chance.below(20)) {
+            (Subject::Agent(agent), 0..9) => self.task_of(&agent.clone()),
+            (Subject::Agent(_), 9..11) | (Subject::Person(_), 0) => Some(self.task(None)),
+            (Subject::Agent(_) | Subject::Person(_), _) => None,
+        };
+        let mut ask = ask_as(subject, &action, &resource);
+        ask.task = task;
+        ask.tool = match self.chance.below(20) {
+            0..6 => Some(id(&action)),
+            6..10 => Some(id(self.chance.one(&ACTIONS))),
+            _ => None,
+        };
+        ask
+    }
+
+    fn disclose(&mut self, ask: &mut Authorize) {
+        if self.chance.percent(12) {
+            ask.told = Some(Box::new(Told {
+                subject: self.properties(OF_SUBJECTS),
+                action: self.properties(OF_ACTIONS),
+                resource: self.properties(OF_RESOURCES),
+            }));
+        }
+        let (many, long) = match self.chance.below(100) {
+            0 => (64, 1),
+            1 => (65, 1),
+            2 => (8, 2_044),
+            3 => (8, 2_046),
+            4..10 => (2, 10),
+            _ => return,
+        };
+        let value = text(&"x".repeat(long));
+        ask.disclosed = (0..many).map(|n| (text(&format!("n{n:02}")), value.clone())).collect();
+        if self.chance.percent(20) {
+            ask.disclosed.insert(text("subject.role"), text("claimed"));
+        }
+    }
+}

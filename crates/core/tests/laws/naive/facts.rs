@@ -1,0 +1,195 @@
+//! What was recorded, in plain lists, and what they say when they are read from the start.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bailiwick_core::event::{
+    Actor, AgentWritten, CredentialIssued, Entity, Fact, OwnerWritten, Recorded, Selector,
+};
+use bailiwick_core::id::{AgentId, OwnerId, PolicyId, TaskId};
+use bailiwick_core::time::Time;
+
+use super::policies::{FAMILY, Rule, Tags, tags};
+
+/// The events so far, by what they are about, each list in the order of the ledger.
+#[derive(Clone, Default)]
+pub(super) struct Facts {
+    /// Owners, agents, entities, credentials, tasks.
+    registry: Vec<Arc<Recorded>>,
+    policies: Vec<Arc<Recorded>>,
+    /// Issued, returned, expired, exhausted.
+    pub(super) grants: Vec<Arc<Recorded>>,
+    pub(super) allowed: Vec<Arc<Recorded>>,
+    /// Denials and findings.
+    pub(super) denied: Vec<Arc<Recorded>>,
+    pub(super) finished: Vec<Arc<Recorded>>,
+    /// Everything that takes back, liftings, and tasks' ends.
+    pub(super) taken_back: Vec<Arc<Recorded>>,
+    /// Whatever carries a caller's own id.
+    pub(super) keyed: Vec<Arc<Recorded>>,
+    pub(super) next_index: u64,
+    pub(super) last_time: u64,
+}
+
+/// Where an agent stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Active,
+    Suspended,
+    Retired,
+}
+
+impl Facts {
+    pub(super) fn take(&mut self, recorded: &Recorded) {
+        let shared = Arc::new(recorded.clone());
+        let kind = recorded.event.fact.kind();
+        let lists = [
+            (matches!(kind, 20..=41 | 60..=71), &mut self.registry),
+            (matches!(kind, 50..=53), &mut self.policies),
+            (matches!(kind, 81 | 83..=85), &mut self.grants),
+            (kind == 110, &mut self.allowed),
+            (matches!(kind, 111 | 130), &mut self.denied),
+            (kind == 112, &mut self.finished),
+            (matches!(kind, 22 | 32 | 34 | 71 | 120 | 121), &mut self.taken_back),
+            (recorded.event.about.request.is_some(), &mut self.keyed),
+        ];
+        for (belongs, list) in lists {
+            if belongs {
+                list.push(Arc::clone(&shared));
+            }
+        }
+        self.next_index = recorded.place.index + 1;
+        self.last_time = recorded.place.time.0;
+    }
+
+    pub(super) fn agent(&self, id: &AgentId) -> Option<(&AgentWritten, Standing)> {
+        let mut written = None;
+        let mut standing = Standing::Active;
+        for recorded in &self.registry {
+            match &recorded.event.fact {
+                Fact::AgentRegistered(f) | Fact::AgentUpdated(f) if f.agent == *id => {
+                    written = Some(f);
+                }
+                Fact::AgentSuspended(f) if f.agent == *id => standing = Standing::Suspended,
+                Fact::AgentReinstated(f) if f.agent == *id => standing = Standing::Active,
+                Fact::AgentRetired(f) if f.agent == *id => standing = Standing::Retired,
+                _ => {}
+            }
+        }
+        written.map(|written| (written, standing))
+    }
+
+    /// An owner, and whether it is disabled.
+    pub(super) fn owner(&self, id: &OwnerId) -> Option<(&OwnerWritten, bool)> {
+        let mut written = None;
+        let mut disabled = false;
+        for recorded in &self.registry {
+            match &recorded.event.fact {
+                Fact::OwnerRegistered(f) | Fact::OwnerUpdated(f) if f.owner == *id => {
+                    written = Some(f);
+                }
+                Fact::OwnerDisabled(f) if f.owner == *id => disabled = true,
+                Fact::OwnerEnabled(f) if f.owner == *id => disabled = false,
+                _ => {}
+            }
+        }
+        written.map(|written| (written, disabled))
+    }
+
+    /// Whose open task this is.
+    pub(super) fn open_task(&self, id: TaskId) -> Option<&AgentId> {
+        let mut agent = None;
+        for recorded in &self.registry {
+            match &recorded.event.fact {
+                Fact::TaskOpened(f) if recorded.place.index == id.0 => agent = Some(&f.agent),
+                Fact::TaskClosed(f) if f.task == id => agent = None,
+                _ => {}
+            }
+        }
+        agent
+    }
+
+    pub(super) fn open_tasks(&self) -> Vec<(TaskId, AgentId)> {
+        let mut open = Vec::new();
+        for recorded in &self.registry {
+            match &recorded.event.fact {
+                Fact::TaskOpened(f) => open.push((TaskId(recorded.place.index), f.agent.clone())),
+                Fact::TaskClosed(f) => open.retain(|(task, _)| *task != f.task),
+                _ => {}
+            }
+        }
+        open
+    }
+
+    /// What is known of an entity.
+    pub(super) fn tags(&self, entity: &Entity) -> Tags {
+        let mut known = Tags::new();
+        for recorded in &self.registry {
+            match &recorded.event.fact {
+                Fact::EntityPut(f) if f.entity == *entity => known = tags(&f.properties),
+                Fact::EntityRemoved(f) if f.entity == *entity => known.clear(),
+                _ => {}
+            }
+        }
+        known
+    }
+
+    /// The actor's credential, if it works in the role that the actor comes in.
+    pub(super) fn credential(&self, actor: &Actor, now: Time) -> Option<&CredentialIssued> {
+        let Actor::Credential { id, role } = actor else { return None };
+        let mut known = None;
+        for recorded in &self.registry {
+            match &recorded.event.fact {
+                Fact::CredentialIssued(f) if f.credential == *id => known = Some(f),
+                Fact::CredentialRevoked(f) if f.credential == *id => known = None,
+                _ => {}
+            }
+        }
+        known.filter(|f| f.role == *role && f.expires_at.is_none_or(|end| now.0 < end.0))
+    }
+
+    /// What is suspended now.
+    pub(super) fn suspended(&self) -> Vec<&Selector> {
+        let mut suspended = Vec::new();
+        for recorded in &self.taken_back {
+            match &recorded.event.fact {
+                Fact::RevocationIssued(f) if f.suspend && !suspended.contains(&&f.selector) => {
+                    suspended.push(&f.selector);
+                }
+                Fact::SuspensionLifted(f) => suspended.retain(|selector| **selector != f.selector),
+                // For good: nobody can ask for it any more.
+                Fact::TaskClosed(f) => suspended.retain(|s| **s != Selector::Task(f.task)),
+                _ => {}
+            }
+        }
+        suspended
+    }
+
+    /// What was suspended once and is not any more.
+    pub(super) fn lifted(&self) -> impl Iterator<Item = &Selector> {
+        self.taken_back.iter().filter_map(|recorded| match &recorded.event.fact {
+            Fact::SuspensionLifted(f) => Some(&f.selector),
+            _ => None,
+        })
+    }
+
+    /// Policies in force: the stage as it stood when it was activated last.
+    pub(super) fn in_force(&self) -> BTreeMap<&PolicyId, &'static Rule> {
+        let activated = |r: &Arc<Recorded>| matches!(r.event.fact, Fact::PoliciesActivated(_));
+        let Some(last) = self.policies.iter().rposition(activated) else { return BTreeMap::new() };
+        let mut stage = BTreeMap::new();
+        for recorded in &self.policies[..last] {
+            match &recorded.event.fact {
+                Fact::PolicyPut(f) => {
+                    let rule = FAMILY.iter().find(|rule| rule.text == f.text);
+                    stage.insert(&f.policy, rule.expect("only the family is put"));
+                }
+                Fact::PolicyRemoved(f) => {
+                    stage.remove(&f.policy);
+                }
+                _ => {}
+            }
+        }
+        stage
+    }
+}

@@ -1,0 +1,259 @@
+//! Which grant a call uses, and why it may use none.
+
+use bailiwick_core::command::{Authorize, Subject};
+use bailiwick_core::event::{DenialCode, Fact, GrantIssued, Issuance, Recorded, Scope, Selector};
+use bailiwick_core::id::{GrantId, OwnerId};
+use bailiwick_core::time::Time;
+
+use super::evaluator::{Asked, Denial, Naive, Party, later, names_call};
+use super::policies::lies_within;
+
+/// A grant and what has become of it.
+pub(super) struct Known<'a> {
+    pub(super) id: GrantId,
+    pub(super) fact: &'a GrantIssued,
+    pub(super) max_uses: u32,
+    pub(super) uses: u32,
+    pub(super) expires_at: u64,
+    /// When it was handed back.
+    pub(super) returned: Option<u64>,
+    /// Index of the event that says that it has ended.
+    ended: Option<u64>,
+}
+
+impl Naive {
+    /// The live grant with the lowest index; or the reason that comes from the latest that is not
+    /// live any more and still remembered.
+    pub(super) fn held(
+        &self,
+        party: &Party<'_>,
+        asked: &Asked,
+        ask: &Authorize,
+        now: Time,
+    ) -> Result<Known<'_>, Denial> {
+        let mut live = Vec::new();
+        let mut dead: Vec<(Known<'_>, DenialCode)> = Vec::new();
+        for (id, fact) in self.issued().filter(|(_, fact)| covers(fact, ask)) {
+            let grant = self.known(id, fact);
+            match self.fault(&grant, party, asked, ask, now) {
+                None => live.push(grant),
+                Some(code) if self.is_remembered(&grant) => dead.push((grant, code)),
+                Some(_) => {}
+            }
+        }
+        if live.len() > 1 {
+            self.meet("choice", "several are live");
+        }
+        if !live.is_empty() && !dead.is_empty() {
+            self.meet("choice", "one is live, another is not");
+        }
+        if !live.is_empty() {
+            return Ok(live.remove(0));
+        }
+        let mut codes: Vec<DenialCode> = dead.iter().map(|(_, code)| *code).collect();
+        codes.dedup();
+        if codes.len() > 1 {
+            self.meet("choice", "none is live, for several reasons");
+        }
+        Err(match dead.pop() {
+            Some((grant, code)) => Denial { grant: Some(grant.id), ..code.into() },
+            None => DenialCode::NoGrant.into(),
+        })
+    }
+
+    /// All grants in the order in which they were issued.
+    fn issued(&self) -> impl Iterator<Item = (GrantId, &GrantIssued)> {
+        self.facts.grants.iter().filter_map(|recorded| match &recorded.event.fact {
+            Fact::GrantIssued(fact) => Some((GrantId(recorded.place.index), fact)),
+            _ => None,
+        })
+    }
+
+    pub(super) fn grant(&self, id: GrantId) -> Option<Known<'_>> {
+        self.issued().find(|issued| issued.0 == id).map(|(id, fact)| self.known(id, fact))
+    }
+
+    fn known<'a>(&'a self, id: GrantId, fact: &'a GrantIssued) -> Known<'a> {
+        let mut known = Known {
+            id,
+            fact,
+            max_uses: fact.max_uses,
+            uses: 0,
+            expires_at: fact.expires_at.0,
+            returned: None,
+            ended: None,
+        };
+        for recorded in &self.facts.allowed {
+            known.uses += u32::from(uses(recorded) == Some(id));
+        }
+        for recorded in &self.facts.grants {
+            let (ends, is_return) = match &recorded.event.fact {
+                Fact::GrantReturned(f) => (f.grant, true),
+                Fact::GrantExpired(f) | Fact::GrantExhausted(f) => (f.grant, false),
+                _ => continue,
+            };
+            if ends == id {
+                known.ended = Some(recorded.place.index);
+                known.returned = is_return.then_some(recorded.place.time.0);
+            }
+        }
+        known
+    }
+
+    /// Why a grant that covers the call is not good for it.
+    fn fault(
+        &self,
+        grant: &Known<'_>,
+        party: &Party<'_>,
+        asked: &Asked,
+        ask: &Authorize,
+        now: Time,
+    ) -> Option<DenialCode> {
+        if self.is_taken_back(grant, u64::MAX) || grant.returned.is_some() {
+            return Some(DenialCode::GrantRevoked);
+        }
+        if grant.uses >= grant.max_uses {
+            return Some(DenialCode::GrantExhausted);
+        }
+        if now.0 >= grant.expires_at {
+            return Some(DenialCode::GrantExpired);
+        }
+        if now < grant.fact.not_before {
+            return Some(DenialCode::NotYetValid);
+        }
+        if self.is_call_taken_back(grant.id, ask, party.owner) {
+            self.meet("grant", "taken back for this call only");
+            return Some(DenialCode::GrantRevoked);
+        }
+        if grant.fact.issuance == Issuance::Operator {
+            return None;
+        }
+        // What policy alone issued goes no further than policy goes now.
+        let fault = if asked.approval {
+            DenialCode::ApprovalRequired
+        } else if asked.ttl.is_some_and(|ttl| now.0 >= later(grant.fact.not_before.0, ttl)) {
+            DenialCode::GrantExpired
+        } else if asked.uses.is_some_and(|uses| grant.uses >= uses) {
+            DenialCode::GrantExhausted
+        } else {
+            return None;
+        };
+        self.meet("narrowed", fault.as_str());
+        Some(fault)
+    }
+
+    /// Whether something took back what the grant itself names, after it was issued and before the
+    /// event `until`.
+    fn is_taken_back(&self, grant: &Known<'_>, until: u64) -> bool {
+        let fact = grant.fact;
+        self.since(grant.id, until).any(|event| match event {
+            Fact::AgentSuspended(f) => fact.agent.as_ref() == Some(&f.agent),
+            Fact::AgentRetired(f) => fact.agent.as_ref() == Some(&f.agent),
+            Fact::OwnerDisabled(f) => fact.owner == f.owner,
+            Fact::RevocationIssued(f) => match &f.selector {
+                Selector::Grant(id) => grant.id == *id,
+                Selector::Agent(id) => fact.agent.as_ref() == Some(id),
+                Selector::Owner(id) => fact.owner == *id,
+                Selector::Task(id) => fact.task == Some(*id),
+                Selector::Tool(id) => fact.tool.as_ref() == Some(id),
+                Selector::Resource(prefix) => lies_within(root(&fact.scope), prefix.as_str()),
+                Selector::All => true,
+            },
+            _ => false,
+        })
+    }
+
+    /// Whether something took back what this very call names, after the grant was issued. What took
+    /// back the grant by its number is forgotten together with the grant.
+    pub(super) fn is_call_taken_back(&self, id: GrantId, ask: &Authorize, owner: &OwnerId) -> bool {
+        self.since(id, u64::MAX).any(|event| match event {
+            Fact::AgentSuspended(f) => ask.subject == Subject::Agent(f.agent.clone()),
+            Fact::AgentRetired(f) => ask.subject == Subject::Agent(f.agent.clone()),
+            Fact::OwnerDisabled(f) => *owner == f.owner,
+            Fact::RevocationIssued(f) => match &f.selector {
+                Selector::Grant(taken) => {
+                    *taken == id && self.grant(id).is_some_and(|grant| !self.is_forgotten(&grant))
+                }
+                selector => names_call(selector, ask, owner),
+            },
+            _ => false,
+        })
+    }
+
+    fn since(&self, grant: GrantId, until: u64) -> impl Iterator<Item = &Fact> {
+        let between = move |index: u64| grant.0 < index && index < until;
+        let events = self.facts.taken_back.iter().filter(move |r| between(r.place.index));
+        events.map(|recorded| &recorded.event.fact)
+    }
+
+    /// Why nothing covers a call is told by as many grants as the ledger can afford to remember:
+    /// none for more than a minute after its end in time; of those on the same terms whose end is
+    /// recorded only the one that ended last; and none that was over when another was issued on
+    /// the same terms.
+    pub(super) fn is_remembered(&self, grant: &Known<'_>) -> bool {
+        if self.is_forgotten(grant) {
+            return false;
+        }
+        let mut others = self.issued().filter(|(_, other)| has_same_terms(other, grant.fact));
+        match grant.ended {
+            Some(ended) => others.all(|(id, fact)| self.known(id, fact).ended <= Some(ended)),
+            None => !others.any(|(id, _)| {
+                let over = self.time_of(id) >= grant.expires_at;
+                id > grant.id && (over || self.is_taken_back(grant, id.0))
+            }),
+        }
+    }
+
+    /// Whether a grant's time was over a minute ago, by the last event.
+    pub(super) fn is_forgotten(&self, grant: &Known<'_>) -> bool {
+        let over = grant.returned.unwrap_or(grant.expires_at);
+        later(over, 60_000) <= self.facts.last_time
+    }
+
+    fn time_of(&self, grant: GrantId) -> u64 {
+        let issued = self.facts.grants.iter().find(|r| r.place.index == grant.0);
+        issued.map_or(0, |recorded| recorded.place.time.0)
+    }
+}
+
+fn uses(recorded: &Recorded) -> Option<GrantId> {
+    match &recorded.event.fact {
+        Fact::CallAuthorized(fact) => Some(fact.grant),
+        _ => None,
+    }
+}
+
+fn covers(grant: &GrantIssued, ask: &Authorize) -> bool {
+    let is_holder = match (&ask.subject, &grant.agent) {
+        (Subject::Agent(id), Some(agent)) => id == agent,
+        (Subject::Person(id), None) => *id == grant.owner,
+        (Subject::Agent(_), None) | (Subject::Person(_), Some(_)) => false,
+    };
+    let holds_resource = match &grant.scope {
+        Scope::Exact(exact) => exact == &ask.resource,
+        Scope::Within(prefix) => lies_within(ask.resource.as_str(), prefix.as_str()),
+    };
+    is_holder
+        && holds_resource
+        && grant.action == ask.action
+        && (grant.task.is_none() || grant.task == ask.task)
+        && (grant.tool.is_none() || grant.tool == ask.tool)
+}
+
+/// The same holder, action, scope and task; whatever the tool.
+fn has_same_terms(one: &GrantIssued, other: &GrantIssued) -> bool {
+    let holder = |grant: &GrantIssued| match &grant.agent {
+        Some(agent) => (true, agent.to_string()),
+        None => (false, grant.owner.to_string()),
+    };
+    holder(one) == holder(other)
+        && one.action == other.action
+        && one.scope == other.scope
+        && one.task == other.task
+}
+
+fn root(scope: &Scope) -> &str {
+    match scope {
+        Scope::Exact(resource) | Scope::Within(resource) => resource.as_str(),
+    }
+}
