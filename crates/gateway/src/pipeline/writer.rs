@@ -78,10 +78,14 @@ struct Line {
 
 /// It waits in the queue.
 const WAITS: u8 = 0;
+/// It is being offered to whoever reads, who may take some of it or nothing.
+const OFFERED: u8 = 1;
+/// It was taken back while it was offered: if nothing was taken, it never goes out.
+const OFFERED_LAST: u8 = 2;
 /// Its bytes are on their way.
-const WENT_OUT: u8 = 1;
+const WENT_OUT: u8 = 3;
 /// It was taken back, or its time was over: it never goes out.
-const WITHDRAWN: u8 = 2;
+const WITHDRAWN: u8 = 4;
 
 /// Leave for one line to go out, until a moment and as long as it is not withdrawn. The gate and the
 /// writer hold the same.
@@ -101,9 +105,14 @@ impl Leave {
         (self.state.load(Ordering::Acquire) == WAITS).then_some(self.until)
     }
 
-    /// Takes the line back. False when it has gone out.
+    /// Takes the line back. False when it has gone out, or may be going out right now; either way
+    /// it is not offered again.
     pub(super) fn withdraw(&self) -> bool {
-        self.settle(WITHDRAWN) != WENT_OUT
+        self.change(|state| match state {
+            WAITS => WITHDRAWN,
+            OFFERED => OFFERED_LAST,
+            settled => settled,
+        }) == WITHDRAWN
     }
 
     /// Whether the line did not go out in time, or was taken back.
@@ -114,22 +123,34 @@ impl Leave {
         }
     }
 
-    /// The line goes out now, if it still may.
-    fn take(&self) -> bool {
-        let to = if Instant::now() < self.until { WENT_OUT } else { WITHDRAWN };
-        self.settle(to) == WENT_OUT
+    /// Whether the line may be offered now.
+    fn offer(&self) -> bool {
+        let is_late = Instant::now() >= self.until;
+        self.change(|state| match state {
+            WAITS if is_late => WITHDRAWN,
+            WAITS => OFFERED,
+            settled => settled,
+        }) == OFFERED
     }
 
-    /// None of it was taken by whoever reads: it waits again.
-    fn give_back(&self) {
-        self.state.store(WAITS, Ordering::Release);
+    /// Nothing of what was offered was taken. False when it is not to be offered again.
+    fn was_refused(&self) -> bool {
+        self.change(|state| if state == OFFERED { WAITS } else { WITHDRAWN }) == WAITS
     }
 
-    /// Settles what was open; gives what is settled.
-    fn settle(&self, to: u8) -> u8 {
-        match self.state.compare_exchange(WAITS, to, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => to,
-            Err(settled) => settled,
+    fn was_taken(&self) {
+        self.state.store(WENT_OUT, Ordering::Release);
+    }
+
+    /// Goes from one state to the next; gives the next.
+    fn change(&self, next: impl Fn(u8) -> u8) -> u8 {
+        let mut state = self.state.load(Ordering::Acquire);
+        loop {
+            let to = next(state);
+            match self.state.compare_exchange(state, to, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return to,
+                Err(now) => state = now,
+            }
         }
     }
 }
@@ -161,16 +182,17 @@ async fn begin(
     leave: &Leave,
 ) -> std::io::Result<Option<usize>> {
     poll_fn(|context| {
-        if !leave.take() {
+        if !leave.offer() {
             return Poll::Ready(Ok(None));
         }
         match Pin::new(&mut *to).poll_write(context, bytes) {
             Poll::Ready(Ok(0)) => Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
-            Poll::Ready(written) => Poll::Ready(written.map(Some)),
-            Poll::Pending => {
-                leave.give_back();
-                Poll::Pending
+            Poll::Ready(written) => {
+                leave.was_taken();
+                Poll::Ready(written.map(Some))
             }
+            Poll::Pending if leave.was_refused() => Poll::Pending,
+            Poll::Pending => Poll::Ready(Ok(None)),
         }
     })
     .await
@@ -254,9 +276,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_call_that_went_out_cannot_be_taken_back() {
         let leave = Leave::until(Instant::now() + LEASE);
-        assert!(leave.take() && !leave.withdraw());
+        assert!(leave.offer());
+        leave.was_taken();
+        assert!(!leave.withdraw());
         assert_eq!(leave.open_until(), None);
         tokio::time::advance(2 * LEASE).await;
         assert!(!leave.is_over(Instant::now()), "it is over only where it never began");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_taken_back_while_it_is_offered_is_not_offered_again() {
+        let leave = Leave::until(Instant::now() + LEASE);
+        assert!(leave.offer());
+        assert!(!leave.withdraw(), "it may be going out right now, so the server is told");
+        assert!(!leave.was_refused(), "and as nothing of it was taken, it never goes out");
+        assert!(!leave.offer() && leave.withdraw() && leave.is_over(Instant::now()));
     }
 }
