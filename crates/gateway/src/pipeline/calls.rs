@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bailiwick_client::authority::{Ask, Permit};
-use bailiwick_client::guard::{self, Held};
-use bailiwick_core::id::{Action, AgentId, OwnerId, RequestId, Resource, TaskId, ToolId};
+use bailiwick_client::guard::Held;
 use tokio::time::Instant;
 
 use super::writer::Leave;
@@ -38,7 +37,7 @@ pub(super) struct Deciding {
     pub(super) id: Id,
     /// The bytes that will be passed on.
     pub(super) line: Vec<u8>,
-    pub(super) subject: Subject,
+    pub(super) ask: Ask,
     /// The client no longer wants it.
     pub(super) cancelled: bool,
 }
@@ -47,7 +46,7 @@ pub(super) struct Deciding {
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) id: Id,
-    pub(super) subject: Subject,
+    pub(super) ask: Ask,
     pub(super) permit: Permit,
     /// The permit's receipt, as the guard judges it.
     pub(super) held: Held,
@@ -55,46 +54,6 @@ pub(super) struct Running {
     pub(super) leave: Leave,
     pub(super) forwarded: Instant,
     pub(super) bytes_in: u64,
-}
-
-/// Whatever a selector may name about a call.
-#[derive(Debug, Clone)]
-pub(super) struct Subject {
-    pub(super) evaluation: RequestId,
-    pub(super) agent: AgentId,
-    /// None until a task has been opened for the session.
-    pub(super) task: Option<TaskId>,
-    pub(super) tool: ToolId,
-    pub(super) action: Action,
-    pub(super) resource: Resource,
-    pub(super) on_behalf_of: Option<OwnerId>,
-}
-
-impl Subject {
-    pub(super) fn of(ask: &Ask) -> Self {
-        Self {
-            evaluation: ask.call_id.clone(),
-            agent: ask.agent.clone(),
-            task: ask.task,
-            tool: ask.tool.clone(),
-            action: ask.action.clone(),
-            resource: ask.resource.clone(),
-            on_behalf_of: ask.on_behalf_of.clone(),
-        }
-    }
-
-    /// The subject as selectors see it, under a permit.
-    pub(super) fn under<'a>(&'a self, permit: &'a Permit) -> guard::Subject<'a> {
-        guard::Subject {
-            grant: permit.grant,
-            agent: Some(&self.agent),
-            owner: permit.owner.as_ref().or(self.on_behalf_of.as_ref()),
-            task: self.task,
-            tool: Some(&self.tool),
-            action: &self.action,
-            resource: &self.resource,
-        }
-    }
 }
 
 /// Requests by id.
@@ -169,23 +128,32 @@ impl Requests {
 mod tests {
     use bailiwick_client::authority::Receipt;
     use bailiwick_core::enforce::{Guard, LEASE, Monotonic, Nonce};
-    use bailiwick_core::event::{Actor, Selector};
+    use bailiwick_core::event::{Actor, Effect, Selector};
     use bailiwick_core::feed::Item;
-    use bailiwick_core::id::{CallId, GrantId};
+    use bailiwick_core::id::{
+        Action, AgentId, CallId, GrantId, OwnerId, RequestId, Resource, TaskId, ToolId,
+    };
     use bailiwick_core::record::hash::Link;
     use bailiwick_core::time::Time;
 
     use super::*;
 
-    fn subject() -> Subject {
-        Subject {
-            evaluation: RequestId::new("e").unwrap(),
+    fn ask() -> Ask {
+        Ask {
             agent: AgentId::new("a1").unwrap(),
+            on_behalf_of: None,
             task: Some(TaskId(7)),
+            session: None,
             tool: ToolId::new("demo/write").unwrap(),
+            tool_hash: None,
             action: Action::new("tickets/write").unwrap(),
             resource: Resource::new("crm://case/1234").unwrap(),
-            on_behalf_of: None,
+            effect: Effect::Write,
+            arguments: None,
+            disclosed: BTreeMap::new(),
+            justification: None,
+            call_id: RequestId::new("e").unwrap(),
+            reports_outcome: true,
         }
     }
 
@@ -208,7 +176,7 @@ mod tests {
         guard.stands_at(0, now);
         guard.pinged(Nonce(1), now);
         guard.ponged(Nonce(1), 0);
-        let held = Held::new(50, now, &subject().under(&permit(owner)));
+        let held = Held::new(50, now, &ask().subject(&permit(owner)));
         assert_eq!(guard.may_start(&held, now), Ok(()));
         let item = Item {
             number: 1,

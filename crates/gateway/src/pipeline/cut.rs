@@ -109,12 +109,12 @@ fn ended(call: &Running, outcome: Outcome) -> Finish {
 fn cut_answer(call: &Running, code: DenialCode) -> Vec<u8> {
     let decision = Decision {
         decision_id: Some(call.permit.call),
-        evaluation_id: Some(call.subject.evaluation.clone()),
+        evaluation_id: Some(call.ask.call_id.clone()),
         receipt: Some(call.permit.receipt),
         outcome: Some(Outcome::Cut.as_str()),
         ..Decision::new(code)
     };
     let message = "the call was cut off while it ran";
-    let text = denial::words(call.subject.tool.as_str(), code, message);
+    let text = denial::words(call.ask.tool.as_str(), code, message);
     denial::refused_result(&call.id, &text, &decision)
 }

@@ -1,5 +1,6 @@
 //! A call's way from the question to its record.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::Session;
-use super::calls::{CALLS_MAX, Deciding, Pending, Running, Subject};
+use super::calls::{CALLS_MAX, Deciding, Pending, Running};
 use super::writer::Leave;
 use crate::denial::{self, Decision};
 use crate::frame::{INVALID_PARAMS, Id, Key, Reply, ToolCall, members, parse_call};
@@ -50,7 +51,7 @@ pub(super) struct Decided {
 impl<A: Authority> Session<A> {
     /// Puts a call to the authority, now or when its permit could be used; the answer for the client
     /// when it cannot even be asked about.
-    pub(super) fn ask(&mut self, id: &Id, params: Option<&RawValue>) -> Result<Subject, Vec<u8>> {
+    pub(super) fn ask(&mut self, id: &Id, params: Option<&RawValue>) -> Result<Ask, Vec<u8>> {
         let call = parse_call(params)
             .map_err(|why| denial::error(Some(id), INVALID_PARAMS, &why, None))?;
         if self.requests.calls() >= CALLS_MAX {
@@ -62,7 +63,8 @@ impl<A: Authority> Session<A> {
             let text = denial::words(&call.name, code, &why);
             denial::refused_result(id, &text, &Decision::new(code))
         })?;
-        let subject = Subject::of(&ask);
+        // Its arguments stand in the line already.
+        let asked = Ask { arguments: None, disclosed: BTreeMap::new(), ..ask.clone() };
         let (key, until) = (id.key().clone(), Instant::now() + AUTHORIZE_TIMEOUT);
         let waiting = Waiting { key, ask, until };
         match self.guard.may_ask(self.pulse.clock().now()) {
@@ -70,11 +72,11 @@ impl<A: Authority> Session<A> {
             Err(ended) if self.is_worth_waiting(ended) => self.waiting.push(waiting),
             Err(ended) => {
                 let decision = Decision::new(ended.code());
-                let text = denial::words(subject.tool.as_str(), ended.code(), DEAF);
+                let text = denial::words(asked.tool.as_str(), ended.code(), DEAF);
                 return Err(denial::undecided(id, &text, &decision));
             }
         }
-        Ok(subject)
+        Ok(asked)
     }
 
     /// Whether what a call may not be asked about for will be over in a moment: the first lease is on
@@ -154,9 +156,9 @@ impl<A: Authority> Session<A> {
         })
     }
 
-    pub(super) fn wait_for_decision(&mut self, id: Id, subject: Subject, line: Vec<u8>) {
+    pub(super) fn wait_for_decision(&mut self, id: Id, ask: Ask, line: Vec<u8>) {
         let key = id.key().clone();
-        let call = Deciding { id, line, subject, cancelled: false };
+        let call = Deciding { id, line, ask, cancelled: false };
         self.requests.insert(key, Pending::Deciding(Box::new(call)));
     }
 
@@ -174,10 +176,10 @@ impl<A: Authority> Session<A> {
             }
         };
         let mut call = *call;
-        call.subject.task = Some(task);
+        call.ask.task = Some(task);
         let clock = self.pulse.clock();
         let asked = clock.at(permit.asked.into());
-        let held = Held::new(permit.receipt.index, asked, &call.subject.under(&permit));
+        let held = Held::new(permit.receipt.index, asked, &call.ask.subject(&permit));
         let ended = self.guard.may_start(&held, clock.now()).err();
         if call.cancelled || ended.is_some() {
             self.report(unused(&permit));
@@ -190,8 +192,8 @@ impl<A: Authority> Session<A> {
         let ends = self.guard.lease_ends().unwrap_or_default().min(asked.after(LEASE));
         let leave = Leave::until(clock.moment(ends));
         self.server.send_call(call.line, leave.clone());
-        let (id, subject, forwarded) = (call.id, call.subject, Instant::now());
-        let running = Running { id, subject, permit, held, leave, forwarded, bytes_in };
+        let (id, ask, forwarded) = (call.id, call.ask, Instant::now());
+        let running = Running { id, ask, permit, held, leave, forwarded, bytes_in };
         self.requests.insert(key, Pending::Running(Box::new(running)));
     }
 
@@ -208,11 +210,11 @@ impl<A: Authority> Session<A> {
         }
         let decision = Decision {
             decision_id: no.call(),
-            evaluation_id: Some(call.subject.evaluation.clone()),
+            evaluation_id: Some(call.ask.call_id.clone()),
             receipt: no.receipt,
             ..Decision::new(no.code)
         };
-        let text = denial::words(call.subject.tool.as_str(), no.code, &no.message);
+        let text = denial::words(call.ask.tool.as_str(), no.code, &no.message);
         self.client.send(if denial::is_undecided(no.code) {
             denial::undecided(&call.id, &text, &decision)
         } else {

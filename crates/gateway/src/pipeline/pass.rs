@@ -65,7 +65,7 @@ impl<A: Authority> Session<A> {
                 } else if method == TOOLS_CALL {
                     match self.ask(&id, params) {
                         Err(answer) => self.client.send(answer),
-                        Ok(subject) => self.wait_for_decision(id, subject, line),
+                        Ok(ask) => self.wait_for_decision(id, ask, line),
                     }
                 } else {
                     let listing = method == TOOLS_LIST;
