@@ -33,6 +33,8 @@ use question::{Asked, Reading};
 /// Subject types that are people unless configured otherwise. `agent` is always an agent.
 pub const PERSON_TYPES: [&str; 4] = ["owner", "person", "user", "identity"];
 
+/// Who asks for decisions: enforcement points about anyone, an agent about itself.
+const ASKERS: &[Role] = &[Role::Admin, Role::Enforcer, Role::Agent];
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How long callers may keep the metadata, in seconds.
 const METADATA_AGE: &str = "max-age=300";
@@ -92,7 +94,9 @@ struct Asking<'a> {
 
 impl<'a> Asking<'a> {
     fn of(desk: &'a Desk, parts: &'a Parts, bytes: Bytes) -> Result<Self, Problem> {
-        Ok(Self { desk, parts, caller: Caller::of(desk, &parts.headers)?, bytes })
+        let caller = Caller::of(desk, &parts.headers)?;
+        caller.needs(ASKERS)?;
+        Ok(Self { desk, parts, caller, bytes })
     }
 
     /// Decides one question; `number` is its place in a batch.

@@ -79,7 +79,20 @@ struct Mistake {
 }
 
 /// A decision as it is sent, alone or as one of many.
-pub(super) type Body = Box<RawValue>;
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(super) struct Body {
+    text: Box<RawValue>,
+    #[serde(skip)]
+    permits: bool,
+}
+
+impl Body {
+    /// Whether it is a yes.
+    pub(super) const fn permits(&self) -> bool {
+        self.permits
+    }
+}
 
 /// The answer of one decision.
 pub(super) fn alone(decision: &Body) -> Response {
@@ -161,7 +174,8 @@ pub(super) fn mistaken(problem: &Problem) -> Result<Body, Problem> {
 }
 
 fn written(decision: &Decision<'_>) -> Result<Body, Problem> {
-    to_raw_value(decision).map_err(|error| INTERNAL.with(error.to_string()))
+    let text = to_raw_value(decision).map_err(|error| INTERNAL.with(error.to_string()))?;
+    Ok(Body { text, permits: decision.decision })
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use axum::response::Response;
 use futures::future::join_all;
 use serde::Serialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::answer::{self, Body as Decided};
@@ -48,7 +47,7 @@ pub(super) struct Evaluations {
 pub(super) struct Decisions {
     /// One for each question that was decided.
     #[schema(value_type = Vec<Object>)]
-    evaluations: Vec<Box<RawValue>>,
+    evaluations: Vec<Decided>,
 }
 
 /// When to stop.
@@ -82,9 +81,9 @@ pub(super) async fn evaluate(desk: &Desk, parts: &Parts, body: Body) -> Result<R
             let mut decided = Vec::new();
             for (number, item) in questions {
                 let decision = one(&asking, number, item).await?;
-                let is_permit = is_permit(&decision);
+                let permits = decision.permits();
                 decided.push(decision);
-                if is_permit == (semantic == Semantic::FirstPermit) {
+                if permits == (semantic == Semantic::FirstPermit) {
                     break;
                 }
             }
@@ -129,8 +128,4 @@ async fn one(
         Err(problem) => Err(problem),
     };
     decided.or_else(|problem| answer::mistaken(&problem))
-}
-
-fn is_permit(decision: &RawValue) -> bool {
-    decision.get().starts_with("{\"decision\":true")
 }

@@ -35,6 +35,8 @@ const SEEKERS: &[Role] = &[Role::Admin, Role::Operator, Role::Enforcer, Role::Au
 const PIECE: usize = 64;
 /// The most pieces for one page; a search that finds few of many goes on in the next.
 const PIECES_MAX: usize = 32;
+/// The subject type of agents; every other one that is known is a person's.
+const AGENT: &str = "agent";
 /// Stands where a search leaves an id open, until a candidate takes its place.
 const OPEN: &str = "-";
 
@@ -203,19 +205,30 @@ fn subjects(state: &state::State, search: Search, now: bailiwick_core::time::Tim
     let kind = search.kind.clone();
     let shown = |id: &str| json!({"type": kind, "id": id});
     let after = search.after.clone().map_or(Bound::Unbounded, Bound::Excluded);
+    let through = match &search.authorize.subject {
+        // Of people who act through an agent, its owner alone may.
+        Subject::Agent(_) => kind != AGENT,
+        Subject::Person(_) => false,
+    };
     match search.authorize.subject {
-        Subject::Agent(_) => {
+        Subject::Agent(_) if !through => {
             let all = state.agents().range::<str, _>((as_str(&after), Bound::Unbounded));
             let all = all.map(|(id, _)| (id.to_string(), shown(id.as_str())));
             filter(state, search, now, all, |ask, id| {
                 AgentId::new(id).map(|id| ask.subject = Subject::Agent(id)).is_ok()
             })
         }
-        Subject::Person(_) => {
+        Subject::Agent(_) | Subject::Person(_) => {
             let all = state.owners().range::<str, _>((as_str(&after), Bound::Unbounded));
             let all = all.map(|(id, _)| (id.to_string(), shown(id.as_str())));
             filter(state, search, now, all, |ask, id| {
-                OwnerId::new(id).map(|id| ask.subject = Subject::Person(id)).is_ok()
+                let Ok(id) = OwnerId::new(id) else { return false };
+                if through {
+                    ask.on_behalf_of = Some(id);
+                } else {
+                    ask.subject = Subject::Person(id);
+                }
+                true
             })
         }
     }

@@ -323,6 +323,12 @@ async fn an_agent_neither_searches_nor_speaks_for_its_own_properties() {
     body["subject"]["properties"] = json!({"role": "admin"});
     let answer = house.ask(&key, &body).await.done();
     assert_eq!(answer["decision"], true, "{answer}");
+    let mut through = super::house::question();
+    through["subject"] = json!({"type": "user"});
+    through["context"] = json!({"agent": "a1"});
+    assert_eq!(found(&house, "subject", through.clone()).await, ["alice"]);
+    through["subject"] = json!({"type": "agent"});
+    assert_eq!(found(&house, "subject", through).await, ["a1"]);
     let index = answer["context"]["receipt"]["index"].as_u64().unwrap();
     let event = house.get(&format!("/v1/events/{index}")).await;
     assert!(!event.text.contains("subject.role"), "what it said of itself was passed over");
