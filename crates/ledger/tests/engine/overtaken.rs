@@ -31,6 +31,31 @@ fn standby_for(dir: &Path) -> tempfile::TempDir {
     standby
 }
 
+/// Two processes on one ledger, the second of which has just taken it up.
+struct Two {
+    first: Ledger,
+    second: Ledger,
+    /// Right before the second took it up.
+    began: Instant,
+    dir: tempfile::TempDir,
+    server: Server,
+    _standby: tempfile::TempDir,
+    _store: tempfile::TempDir,
+}
+
+impl Two {
+    async fn start() -> Option<Self> {
+        let store = tempfile::tempdir().unwrap();
+        let server = Server::start(store.path())?;
+        let dir = tempfile::tempdir().unwrap();
+        let first = open(dir.path(), &server.url());
+        furnish(&first).await;
+        let (standby, began) = (standby_for(dir.path()), Instant::now());
+        let second = open(standby.path(), &server.url());
+        Some(Self { first, second, began, dir, server, _standby: standby, _store: store })
+    }
+}
+
 fn follows(ledger: &Ledger) -> bool {
     let why = ledger.health().why.unwrap_or_default();
     ledger.writer_since().is_none() && why.contains("another writer") && why.contains("follows")
@@ -116,26 +141,21 @@ async fn ask_until(ledger: Ledger, ends: Arc<AtomicBool>) -> BTreeSet<Option<Den
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_writer_that_was_overtaken_refuses_follows_and_comes_back() {
-    let store = tempfile::tempdir().unwrap();
-    let Some(server) = Server::start(store.path()) else { return };
-    let dir = tempfile::tempdir().unwrap();
-    let first = open(dir.path(), &server.url());
-    furnish(&first).await;
-    let standby = standby_for(dir.path());
-    let second = open(standby.path(), &server.url());
+    let Some(two) = Two::start().await else { return };
+    let Two { first, second, .. } = &two;
     let epoch = second.info().epoch;
     assert_eq!(epoch, first.info().epoch + 1);
     for _ in 0..5 {
-        assert!(decision(&submit(&second, read_case("1")).await).result.is_ok());
-        assert_eq!(denial(&submit(&first, read_case("1")).await), DenialCode::Unavailable);
+        assert!(decision(&submit(second, read_case("1")).await).result.is_ok());
+        assert_eq!(denial(&submit(first, read_case("1")).await), DenialCode::Unavailable);
     }
-    assert!(follows(&first), "{:?}", first.health());
+    assert!(follows(first), "{:?}", first.health());
     assert_eq!(first.last_round_trip(), None);
     assert!(second.health().ready && second.writer_since().is_some());
 
     let owner = OwnerId::new("bob@example.com").unwrap();
     let register = WriteOwner { owner: owner.clone(), groups: [].into() };
-    assert!(submit(&second, Command::RegisterOwner(register)).await.durable);
+    assert!(submit(second, Command::RegisterOwner(register)).await.durable);
     comes_about("the first having read it", async || {
         first.read(|state| state.owners().contains_key(&owner))
     })
@@ -144,65 +164,50 @@ async fn a_writer_that_was_overtaken_refuses_follows_and_comes_back() {
 
     second.close();
     let recorded = second.info().entries;
-    comes_about("the first allowing calls", async || denial_or_allowed(&first).await.is_none())
+    comes_about("the first allowing calls", async || denial_or_allowed(first).await.is_none())
         .await;
     assert!(first.health().ready && first.last_round_trip().is_some());
     assert_eq!(first.info().epoch, epoch + 1);
     assert!(first.info().entries > recorded);
     first.close();
-    let chain = verify(dir.path(), &server.url());
+    let chain = verify(two.dir.path(), &two.server.url());
     assert_eq!(Some(chain.position.last_link), first.info().link);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_takes_a_revocation_in_force_and_records_it_when_the_other_is_silent() {
-    let store = tempfile::tempdir().unwrap();
-    let Some(server) = Server::start(store.path()) else { return };
-    let dir = tempfile::tempdir().unwrap();
-    let first = open(dir.path(), &server.url());
-    furnish(&first).await;
-    let standby = standby_for(dir.path());
-    let (lease, began) = (Duration::from_millis(LEASE.0), Instant::now());
-    let second = open(standby.path(), &server.url());
-    let revoked = submit(&first, revoke_agent()).await;
+    let Some(two) = Two::start().await else { return };
+    let Two { first, second, .. } = &two;
+    let lease = Duration::from_millis(LEASE.0);
+    let revoked = submit(first, revoke_agent()).await;
     assert!(matches!(revoked.answer, Answer::Done(_)), "{revoked:?}");
     assert!(!revoked.durable && revoked.receipt.is_none());
-    comes_about("the second having read it", async || revocations(&second) == 1).await;
+    comes_about("the second having read it", async || revocations(second) == 1).await;
     assert!(first.writer_since().is_some());
-    assert!(began.elapsed() > lease, "it waited until the other was silent");
+    assert!(two.began.elapsed() > lease, "it waited until the other was silent");
     comes_about("the second deciding by it", async || {
-        denial_or_allowed(&second).await == Some(DenialCode::Suspended)
+        denial_or_allowed(second).await == Some(DenialCode::Suspended)
     })
     .await;
-    assert!(began.elapsed() > 2 * lease, "and so did the other");
-    assert_eq!(revocations(&second), 1);
+    assert!(two.began.elapsed() > 2 * lease, "and so did the other");
+    assert_eq!(revocations(second), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_that_closes_records_first_what_is_in_force() {
-    let store = tempfile::tempdir().unwrap();
-    let Some(server) = Server::start(store.path()) else { return };
-    let dir = tempfile::tempdir().unwrap();
-    let first = open(dir.path(), &server.url());
-    furnish(&first).await;
-    let standby = standby_for(dir.path());
-    let second = open(standby.path(), &server.url());
-    assert!(!submit(&first, revoke_agent()).await.durable);
+    let Some(two) = Two::start().await else { return };
+    let Two { first, second, .. } = &two;
+    assert!(!submit(first, revoke_agent()).await.durable);
     first.close();
     assert_eq!((first.writer_since(), first.last_round_trip()), (None, None));
-    comes_about("the second having read it", async || revocations(&second) == 1).await;
+    comes_about("the second having read it", async || revocations(second) == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_idle_writers_do_not_fight_and_the_one_keeps_proving_itself() {
-    let store = tempfile::tempdir().unwrap();
-    let Some(server) = Server::start(store.path()) else { return };
-    let dir = tempfile::tempdir().unwrap();
-    let first = open(dir.path(), &server.url());
-    furnish(&first).await;
-    let standby = standby_for(dir.path());
-    let second = open(standby.path(), &server.url());
-    comes_about("the first following", async || follows(&first)).await;
+    let Some(two) = Two::start().await else { return };
+    let Two { first, second, .. } = &two;
+    comes_about("the first following", async || follows(first)).await;
     let (before, since) = (second.info(), second.writer_since());
     let until = Instant::now() + 3 * Duration::from_millis(LEASE.0);
     let mut seen = BTreeSet::new();
