@@ -319,6 +319,10 @@ async fn an_agent_neither_searches_nor_speaks_for_its_own_properties() {
     let body = question(json!({"type": "user"}), action("read"), record("record-1"));
     let sent = house.post_as(&key, "/access/v1/search/subject", body).await;
     assert_eq!(sent.status, 403);
+    let auditor = house.key("auditor", None).await;
+    let batch = json!({"evaluations": [super::house::question()]});
+    let refused = house.post_as(&auditor, EVALUATIONS, batch).await;
+    assert_eq!(refused.status, 403, "no decision for who may not ask, not a list of denials");
     let mut body = super::house::question();
     body["subject"]["properties"] = json!({"role": "admin"});
     let answer = house.ask(&key, &body).await.done();
