@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use crate::arguments::Arguments;
 use crate::event::{
     Actor, AgentSettings, DenialCode, Effect, Enforcer, Entity, Outcome, RequestKey, Role, Scope,
     Selector, TraceId,
@@ -210,6 +211,10 @@ pub struct IssueCredential {
     pub key_hash: Digest,
     /// When it stops working.
     pub expires_at: Option<Time>,
+    /// The human who holds it, for roles that people act in.
+    pub owner: Option<OwnerId>,
+    /// The credential whose place it takes.
+    pub rotates: Option<CredentialId>,
 }
 
 /// Fields of [`Command::OpenTask`].
@@ -296,6 +301,14 @@ pub struct Authorize {
     pub disclosed: BTreeMap<Text, Text>,
     /// Why, in the caller's words.
     pub justification: Option<Text>,
+    /// The arguments themselves, for policies and grants to read; never recorded.
+    pub args: Option<Box<Arguments>>,
+    /// What the enforcement point says of where it stands, such as `production`.
+    pub environment: Option<Text>,
+    /// The `X-Request-ID` that the question came with.
+    pub correlation: Option<Text>,
+    /// Who acted before, the latest first.
+    pub actors: Vec<Text>,
     /// What the enforcement point says of subject, action and resource, where it may.
     pub told: Option<Box<Told>>,
     /// Whether the enforcement point will report an outcome.

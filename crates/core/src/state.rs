@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::detect;
-use crate::event::{DenialCode, Entity, Event, Fact, LedgerCreated, Place};
+use crate::event::{ConfigChanged, DenialCode, Entity, Event, Fact, LedgerCreated, Place};
 use crate::feed::Feed;
 use crate::id::{AgentId, CredentialId, GrantId, GrantRequestId, OwnerId, PolicyId, TaskId};
 use crate::properties::Properties;
@@ -37,6 +37,7 @@ pub struct State {
     last_time: Option<Time>,
     last_link: Option<Link>,
     epoch: u64,
+    config: ConfigChanged,
     owners: BTreeMap<OwnerId, Owner>,
     agents: BTreeMap<AgentId, Agent>,
     entities: BTreeMap<Entity, Properties>,
@@ -129,6 +130,21 @@ impl State {
             Fact::RevocationIssued(fact) => self.marks.revoke(place.index, fact),
             Fact::SuspensionLifted(fact) => self.marks.lift(&fact.selector),
             Fact::FindingRaised(fact) => self.probing.raised(fact),
+            Fact::ConfigChanged(fact) => self.config = fact.clone(),
+            Fact::DelegateAdded(_)
+            | Fact::DelegateRemoved(_)
+            | Fact::AgentReassigned(_)
+            | Fact::ToolPinned(_)
+            | Fact::ToolUnpinned(_)
+            | Fact::ToolChanged(_) => {}
+            Fact::ApprovalRequested(_)
+            | Fact::ApprovalGranted(_)
+            | Fact::ApprovalDenied(_)
+            | Fact::ApprovalExpired(_)
+            | Fact::ApprovalWithdrawn(_) => {}
+            Fact::SchemaPut(_) | Fact::RiskChanged(_) => {}
+            // What follows from them stands in the events beside them.
+            Fact::AccessReviewed(_) | Fact::BreakglassUsed(_) => {}
             // Told by the enforcement points; nothing is decided by it.
             Fact::RevocationEnforced(_) => {}
         }
@@ -169,6 +185,12 @@ impl State {
     #[must_use]
     pub const fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// How the ledger decides, where that is a matter of choice.
+    #[must_use]
+    pub const fn config(&self) -> &ConfigChanged {
+        &self.config
     }
 
     /// What the ledger was created as.

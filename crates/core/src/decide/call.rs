@@ -363,6 +363,10 @@ fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> 
                 policies: permit.policies.clone(),
                 policy_hash,
                 justification: call.justification.clone(),
+                constraints: Vec::new(),
+                parent: None,
+                approval: None,
+                shown: None,
             }));
             (grant_id(index), expires_at, max_uses, 0)
         }
@@ -376,6 +380,8 @@ fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> 
         policies: permit.policies,
         policy_hash,
         finishes: ask.finishes,
+        read: BTreeMap::new(),
+        shadow: Vec::new(),
     };
     let index = draft.record_because(grant.0, Fact::CallAuthorized(fact));
     if uses_left == 0 {
@@ -394,6 +400,9 @@ fn deny(draft: &mut Draft<'_>, call: Call, denial: Denial) -> Answer {
         grant: denial.grant,
         policies: denial.policies,
         policy_hash: draft.state.policy_hash(),
+        read: BTreeMap::new(),
+        shadow: Vec::new(),
+        approval: None,
     };
     let cause = tear_down(draft, &fact);
     let index = match cause {
@@ -457,6 +466,9 @@ fn call_of(state: &State, ask: &Authorize, disclosed: BTreeMap<Text, Text>) -> C
         arguments: ask.arguments,
         disclosed,
         justification: ask.justification.clone(),
+        environment: ask.environment.clone(),
+        correlation: ask.correlation.clone(),
+        actors: ask.actors.clone(),
     }
 }
 

@@ -238,6 +238,9 @@ pub(super) fn issue_credential(draft: &mut Draft<'_>, issue: &IssueCredential) -
         }
         (None, _) => {}
     }
+    if let Some(owner) = issue.owner.as_ref().filter(|o| !draft.state.owners().contains_key(*o)) {
+        return no_owner(owner);
+    }
     if issue.expires_at.is_some_and(|end| end <= draft.now) {
         return refuse(RefusalCode::OutOfRange, "expires_at has passed already");
     }
@@ -247,6 +250,8 @@ pub(super) fn issue_credential(draft: &mut Draft<'_>, issue: &IssueCredential) -
         agent: issue.agent.clone(),
         key_hash: issue.key_hash,
         expires_at: issue.expires_at,
+        owner: issue.owner.clone(),
+        rotates: issue.rotates.clone(),
     }))
 }
 

@@ -59,6 +59,8 @@ pub struct Credential {
     pub role: Role,
     /// The agent it speaks for.
     pub agent: Option<AgentId>,
+    /// The human who holds it.
+    pub owner: Option<OwnerId>,
     /// Keyed hash of the key.
     pub key_hash: Digest,
     /// When issued.
@@ -175,6 +177,7 @@ impl State {
             let credential = Credential {
                 role: fact.role,
                 agent: fact.agent.clone(),
+                owner: fact.owner.clone(),
                 key_hash: fact.key_hash,
                 issued: place.time,
                 expires_at: fact.expires_at,
