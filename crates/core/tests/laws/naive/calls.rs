@@ -53,7 +53,7 @@ impl World {
 
     fn ask(&mut self) -> Authorize {
         let mut ask = self.parties();
-        if self.chance.percent(10)
+        if self.chance.percent(6)
             && let Some(again) = self.as_put_to_people()
         {
             return again;

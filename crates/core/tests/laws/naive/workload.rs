@@ -177,7 +177,7 @@ impl World {
         if self.chance.percent(60) {
             return self.call();
         }
-        if self.chance.percent(35) {
+        if self.chance.percent(18) {
             return self.answer_people();
         }
         let command = match self.chance.below(492) {
@@ -226,7 +226,7 @@ impl World {
                 key("operator", Role::Operator),
                 Command::Approve { approval, shown, reason: None },
             ),
-            80..88 => {
+            80..90 => {
                 let reason = self.chance.percent(50).then(|| text("not today"));
                 (person, Command::DenyApproval { approval, reason })
             }
