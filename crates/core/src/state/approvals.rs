@@ -21,7 +21,17 @@ pub(super) const DENIED_MAX: usize = 4_096;
 pub(super) const ENDED_MAX: usize = 4_096;
 
 /// Where an approval stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum ApprovalStatus {
     /// It waits for people.
