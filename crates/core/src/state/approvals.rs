@@ -6,7 +6,7 @@ use std::ops::Bound;
 use super::marks::Covered;
 use super::{Holder, State};
 use crate::approval::{denied_digest, is_met_by, question_digest};
-use crate::event::{Actor, ApprovalRequested, ApprovalRule, Fact, GrantIssued, Place};
+use crate::event::{Actor, ApprovalRequested, ApprovalRule, Fact, GrantIssued, Place, Scope};
 use crate::id::{ApprovalId, GrantId, GrantRequestId, OwnerId, Text};
 use crate::record::hash::Digest;
 use crate::time::{Span, Time};
@@ -384,6 +384,7 @@ impl State {
         let marks = &self.marks;
         if marks.ended_since(id.0, approval.covered()).is_some()
             || marks.suspension(approval.covered()).is_some()
+            || self.has_holes(id, &asked.scope)
         {
             return Err("what it would grant was revoked meanwhile");
         }
@@ -397,6 +398,14 @@ impl State {
             return Err("policy has changed meanwhile");
         }
         Ok(())
+    }
+
+    /// Whether a part of a prefix was taken back since people were asked about the whole of it.
+    fn has_holes(&self, id: ApprovalId, scope: &Scope) -> bool {
+        match scope {
+            Scope::Exact(_) => false,
+            Scope::Within(prefix) => self.marks.ended_below(id.0, prefix),
+        }
     }
 
     fn may_act(&self, asked: &ApprovalRequested, now: Time) -> bool {

@@ -638,6 +638,21 @@ fn a_grant_that_was_asked_for_waits_for_people_as_well() {
 }
 
 #[test]
+fn prefix_of_which_a_part_was_taken_back_is_asked_for_anew() {
+    for (place, is_part) in [("pay://bank/1", true), ("pay://bank", true), ("pay://banker", false)]
+    {
+        let mut ledger = world(BY_OWNER);
+        let wanted = terms("helper", "pay/send", "pay://bank/**");
+        ledger.when(agent_key("helper"), Command::RequestGrant(wanted));
+        let approval = ledger.state.approvals().all_pending().next().unwrap().0;
+        ledger.given(revoke(Selector::Resource(id(place))));
+        ledger.given(super::harness::lift(Selector::Resource(id(place))));
+        let done = approve(&mut ledger, "alice", approval);
+        assert_eq!(done.kind, if is_part { 103 } else { 101 }, "{place}");
+    }
+}
+
+#[test]
 fn request_that_an_operator_answered_is_not_for_people_any_more() {
     let mut ledger = world(BY_OWNER);
     let wanted = terms("helper", "pay/send", "pay://bank/1");

@@ -177,7 +177,11 @@ impl Naive {
             Selector::Owner(id) => asked.owner == *id,
             Selector::Task(id) => asked.call.task == Some(*id),
             Selector::Tool(id) => asked.call.tool.as_ref() == Some(id),
-            Selector::Resource(prefix) => lies_within(root(&asked.scope), prefix.as_str()),
+            Selector::Resource(prefix) => {
+                let a_part = matches!(asked.scope, Scope::Within(_))
+                    && lies_within(prefix.as_str(), root(&asked.scope));
+                a_part || lies_within(root(&asked.scope), prefix.as_str())
+            }
             Selector::All => true,
         }
     }
