@@ -467,7 +467,7 @@ pub struct Denied {
     /// Words for people; nothing of policy.
     pub message: String,
     /// The approval that is waited for, or that did not help.
-    pub approval: Option<Awaited>,
+    pub approval: Option<Box<Awaited>>,
 }
 
 /// An approval as a denial names it.

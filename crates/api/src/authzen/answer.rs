@@ -186,7 +186,7 @@ fn deny(code: DenialCode, message: &str, receipt: Option<Receipt>) -> Result<Bod
 fn denied(
     code: DenialCode,
     message: &str,
-    approval: Option<Awaited>,
+    approval: Option<Box<Awaited>>,
     receipt: Option<Receipt>,
 ) -> Result<Body, Problem> {
     let call_id = receipt.map(|receipt| CallId(receipt.index));

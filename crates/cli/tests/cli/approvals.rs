@@ -31,7 +31,7 @@ fn a_person_sees_what_is_asked_approves_it_or_says_no() {
     assert!(!shown.contains("\nagent: alice"), "{shown}");
 
     // The admin's key is in nobody's hand, and nobody can be asked here.
-    let refused = server.run(&["approve", &first, "--yes"]).ends_with(1);
+    let refused = server.run(&["approve", &first, "--yes"]).ends_with(3);
     assert!(refused.err.contains("only a person"), "{refused:?}");
     server.run(&["approve", &first]).ends_with(2);
     let issue = ["key", "issue", "of-alice", "--role", "approver", "--owner", "alice"];

@@ -318,7 +318,10 @@ fn waiting<'a>(draft: &Draft<'a>, id: ApprovalId) -> Result<&'a Approval, Answer
     let status = match approval.status {
         ApprovalStatus::Pending if !over => return Ok(approval),
         ApprovalStatus::Pending => ApprovalStatus::Expired,
-        ended => ended,
+        ended @ (ApprovalStatus::Granted
+        | ApprovalStatus::Denied
+        | ApprovalStatus::Expired
+        | ApprovalStatus::Withdrawn) => ended,
     };
     Err(refuse(RefusalCode::WrongState, format!("`{id}` is {} already", status.as_str())))
 }

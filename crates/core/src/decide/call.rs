@@ -41,7 +41,7 @@ struct Denial {
     policies: Vec<PolicyId>,
     reason: Option<Text>,
     /// What people said no to, or are asked for.
-    approval: Option<Awaited>,
+    approval: Option<Box<Awaited>>,
     /// What people are to be asked for.
     wanted: Option<Box<Proposal>>,
 }
@@ -93,7 +93,7 @@ pub(super) fn authorize(draft: &mut Draft<'_>, ask: &Authorize) -> Answer {
 fn put_to_people(draft: &mut Draft<'_>, call: &Call, mut denial: Denial) -> Denial {
     let Some(wanted) = denial.wanted.take() else { return denial };
     match approval::ask(draft, call, *wanted) {
-        Ok(awaited) => Denial { approval: Some(awaited), ..denial },
+        Ok(awaited) => Denial { approval: Some(Box::new(awaited)), ..denial },
         Err(unasked) => {
             Denial { code: unasked.code, reason: Text::new(&unasked.why).ok(), ..denial }
         }
@@ -134,7 +134,7 @@ fn unapproved(state: &State, ask: &Authorize, policy: &PolicySays, now: Time) ->
         && let Some((id, denied)) = approvals.denial_of(&digest_of(state, ask), now)
     {
         let reason = denied.said.last().and_then(|said| said.reason.clone());
-        let approval = Some(Awaited::of(id, denied));
+        let approval = Some(Box::new(Awaited::of(id, denied)));
         return Denial { reason, approval, ..DenialCode::ApprovalDenied.into() };
     }
     let wanted = Some(Box::new(policy.wanted(None, None)));
@@ -469,7 +469,7 @@ fn deny(draft: &mut Draft<'_>, call: Call, denial: Denial) -> Answer {
         policy_hash: draft.state.policy_hash(),
         read: BTreeMap::new(),
         shadow: Vec::new(),
-        approval: denial.approval.map(|approval| approval.id),
+        approval: denial.approval.as_ref().map(|approval| approval.id),
     };
     let cause = tear_down(draft, &fact).or(fact.approval.map(|approval| approval.0));
     let index = match cause {

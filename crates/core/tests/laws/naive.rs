@@ -210,7 +210,7 @@ fn denial(events: &[Event], code: DenialCode, message: &str) -> Answer {
             grant: denied.grant,
             policies: denied.policies.clone(),
             reason: reason.map(|(_, reason)| reason.to_owned()),
-            approval,
+            approval: approval.map(Box::new),
         },
         torn_down,
     }

@@ -68,7 +68,7 @@ impl Naive {
         let longest = no.max_by_key(|(id, no, _)| (no.expires_at, std::cmp::Reverse(*id)));
         if let Some((id, _, reason)) = longest {
             let denial = Denial::from(DenialCode::ApprovalDenied);
-            return Denial { approval: Some(Waits::On(id)), reason, ..denial };
+            return Denial { approval: Some(Box::new(Waits::On(id))), reason, ..denial };
         }
         let (ttl, uses) = (asked.ttl.unwrap_or(LIVES), asked.uses.unwrap_or(USES).min(1_000_000));
         let open = self.waiting();
@@ -87,7 +87,7 @@ impl Naive {
             if now < fact.expires_at && !taken_back {
                 self.meet("waits", "on what was asked before");
                 return Denial {
-                    approval: Some(Waits::On(*id)),
+                    approval: Some(Box::new(Waits::On(*id))),
                     ..DenialCode::ApprovalRequired.into()
                 };
             }
@@ -102,13 +102,13 @@ impl Naive {
         let of_holder = open.iter().filter(|w| Some(w.id) != over && is_holders(w.fact)).count();
         if of_holder >= EACH_MAX {
             let reason = Some(format!("{EACH_MAX} requests of it wait for people already"));
-            let approval = Some(Waits::NoRoom { over });
+            let approval = Some(Box::new(Waits::NoRoom { over }));
             return Denial { approval, reason, ..DenialCode::RateLimited.into() };
         }
         let after = u64::from(over.is_some());
         let expires_at = later(now.0 + after, ANSWERED_WITHIN);
         let made = Waits::Made { needs: asked.approval.clone(), ttl, uses, expires_at, over };
-        Denial { approval: Some(made), ..DenialCode::ApprovalRequired.into() }
+        Denial { approval: Some(Box::new(made)), ..DenialCode::ApprovalRequired.into() }
     }
 
     /// Denials of this very call, with what was asked and why not.

@@ -56,7 +56,7 @@ pub(super) struct Denial {
     pub(super) grant: Option<GrantId>,
     pub(super) policies: Vec<PolicyId>,
     pub(super) reason: Option<String>,
-    pub(super) approval: Option<Waits>,
+    pub(super) approval: Option<Box<Waits>>,
 }
 
 impl From<DenialCode> for Denial {
