@@ -64,7 +64,7 @@ fn rules_alone(args: &Args) -> anyhow::Result<Value> {
         grants: args.grants,
         length: Duration::from_secs(args.seconds),
     };
-    alone::run(load, || Ok(process::usage(rustix::process::getpid())?.resident_kb * 1_024))
+    alone::run(load, || Ok(process::usage(rustix::process::getpid())?.anonymous_kb * 1_024))
 }
 
 fn durable(args: &Args) -> anyhow::Result<Value> {

@@ -44,19 +44,19 @@ const PACE: u64 = 50_000;
 const BATCH: usize = 256;
 
 /// Builds the state, decides for as long as was asked, with Cedar and without, and tells.
-/// `resident_bytes` is what the process takes at the moment.
-pub(super) fn run(load: Load, resident_bytes: impl Fn() -> Result<u64>) -> Result<Value> {
-    let empty = resident_bytes()?;
+/// `memory_bytes` is the memory that the process takes at the moment.
+pub(super) fn run(load: Load, memory_bytes: impl Fn() -> Result<u64>) -> Result<Value> {
+    let empty = memory_bytes()?;
     let mut state = State::new();
     // Before everything else: what Cedar leaves behind when it has read a text would be taken up
     // again unseen. That the holders are registered later makes no difference to a grant.
     for n in 0..load.grants {
         apply(&mut state, Fact::GrantIssued(grant(n, load.agents)?));
     }
-    let granted = resident_bytes()?;
+    let granted = memory_bytes()?;
     register(&mut state, load.agents)?;
     activate(&mut state, load.policies)?;
-    let full = resident_bytes()?;
+    let full = memory_bytes()?;
     let mut calls = Calls { next: 0, load };
     // What is measured is a process that has been running for a while.
     measure(&mut state, &mut calls, load.length / 10, Asked::AtTheCall)?;
