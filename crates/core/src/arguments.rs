@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::id::canonical_number;
 use crate::json::INTEGER_MAX;
 
 /// The deepest nesting of lists and records.
@@ -91,7 +92,7 @@ impl Arguments {
         for step in steps {
             found = match found {
                 Argument::Record(members) => members.get(&step)?,
-                Argument::List(items) => items.get(place(&step)?)?,
+                Argument::List(items) => items.get(canonical_number::<usize>(&step)?)?,
                 Argument::Null
                 | Argument::Bool(_)
                 | Argument::Integer(_)
@@ -106,12 +107,6 @@ impl Arguments {
 /// One step of a pointer: `~1` is `/` and `~0` is `~`.
 fn unescaped(step: &str) -> String {
     step.replace("~1", "/").replace("~0", "~")
-}
-
-/// A place in a list, in its one spelling.
-fn place(step: &str) -> Option<usize> {
-    let place: usize = step.parse().ok()?;
-    (place.to_string() == step).then_some(place)
 }
 
 fn argument(value: &Value, depth: usize, left: &mut usize) -> Result<Argument, ArgumentsError> {

@@ -136,20 +136,22 @@ impl State {
             Fact::SuspensionLifted(fact) => self.marks.lift(&fact.selector),
             Fact::FindingRaised(fact) => self.probing.raised(fact),
             Fact::ConfigChanged(fact) => self.config = fact.clone(),
+            // No command of this version writes these: what they mean comes with their commands.
             Fact::DelegateAdded(_)
             | Fact::DelegateRemoved(_)
             | Fact::AgentReassigned(_)
             | Fact::ToolPinned(_)
             | Fact::ToolUnpinned(_)
-            | Fact::ToolChanged(_) => {}
+            | Fact::ToolChanged(_)
+            | Fact::SchemaPut(_)
+            | Fact::RiskChanged(_)
+            | Fact::AccessReviewed(_)
+            | Fact::BreakglassUsed(_) => {}
             Fact::ApprovalRequested(_)
             | Fact::ApprovalGranted(_)
             | Fact::ApprovalDenied(_)
             | Fact::ApprovalExpired(_)
             | Fact::ApprovalWithdrawn(_) => self.apply_approval(place, fact),
-            Fact::SchemaPut(_) | Fact::RiskChanged(_) => {}
-            // What follows from them stands in the events beside them.
-            Fact::AccessReviewed(_) | Fact::BreakglassUsed(_) => {}
             // Told by the enforcement points; nothing is decided by it.
             Fact::RevocationEnforced(_) => {}
         }

@@ -62,6 +62,11 @@ impl Bounds {
             || bounds.shown.is_some();
         has_some.then(|| Box::new(bounds))
     }
+
+    /// Whether it holds the grant to what this version does not look at: then it covers nothing.
+    fn are_beyond_this_version(&self) -> bool {
+        !self.constraints.is_empty() || self.parent.is_some()
+    }
 }
 
 /// A grant as it stands.
@@ -129,6 +134,9 @@ impl Grant {
     /// # Errors
     /// The denial code that says why it is not.
     pub fn check(&self, id: GrantId, marks: &Marks, now: Time) -> Result<(), DenialCode> {
+        if self.bounds.as_ref().is_some_and(|bounds| bounds.are_beyond_this_version()) {
+            return Err(DenialCode::NoGrant);
+        }
         if marks.ended_since(id.0, self.covered(id)).is_some() {
             return Err(DenialCode::GrantRevoked);
         }
@@ -391,5 +399,50 @@ impl Grants {
                     grant.ended.is_none() && marks.ended_since(id.0, grant.covered(*id)).is_none()
                 })
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Must, Plain};
+    use crate::id::Text;
+
+    fn issued(constraints: Vec<Constraint>, parent: Option<GrantId>) -> GrantIssued {
+        GrantIssued {
+            agent: Some(AgentId::new("helper").unwrap()),
+            owner: OwnerId::new("alice").unwrap(),
+            task: None,
+            tool: None,
+            action: Action::new("crm/read_case").unwrap(),
+            scope: "crm://case/1".parse().unwrap(),
+            not_before: Time(1),
+            expires_at: Time(9),
+            max_uses: 1,
+            issuance: Issuance::Operator,
+            request: None,
+            policies: Vec::new(),
+            policy_hash: Digest([0; 32]),
+            justification: None,
+            constraints,
+            parent,
+            approval: None,
+            shown: None,
+        }
+    }
+
+    fn check(fact: &GrantIssued) -> Result<(), DenialCode> {
+        let (mut grants, marks) = (Grants::default(), Marks::default());
+        grants.issue(4, fact, Vec::new(), &marks, Time(1));
+        grants.get(GrantId(4)).unwrap().check(GrantId(4), &marks, Time(2))
+    }
+
+    #[test]
+    fn a_grant_held_to_what_is_not_looked_at_covers_nothing() {
+        let must = Must::Equal(Plain::Bool(true));
+        let constraint = Constraint { at: Text::new("/urgent").unwrap(), must };
+        assert_eq!(check(&issued(Vec::new(), None)), Ok(()));
+        assert_eq!(check(&issued(vec![constraint], None)), Err(DenialCode::NoGrant));
+        assert_eq!(check(&issued(Vec::new(), Some(GrantId(3)))), Err(DenialCode::NoGrant));
     }
 }
