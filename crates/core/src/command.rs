@@ -5,8 +5,8 @@ use std::fmt;
 
 use crate::arguments::Arguments;
 use crate::event::{
-    Actor, AgentSettings, DenialCode, Effect, Enforcer, Entity, Outcome, RequestKey, Role, Scope,
-    Selector, TraceId,
+    Actor, AgentSettings, Constraint, DenialCode, Effect, Enforcer, Entity, Outcome, RequestKey,
+    Review, Role, Scope, Selector, TraceId,
 };
 use crate::id::{
     Action, AgentId, CallId, CredentialId, GrantId, GrantRequestId, GroupId, OwnerId, PolicyId,
@@ -144,6 +144,17 @@ pub enum Command {
         /// Which.
         grant: GrantId,
     },
+    /// Give a part of a grant to another agent of the same owner.
+    DelegateGrant(DelegateGrant),
+    /// Say of a grant whether it is still needed.
+    ReviewGrant {
+        /// Which.
+        grant: GrantId,
+        /// What it comes to.
+        review: Review,
+        /// Why.
+        reason: Option<Text>,
+    },
     /// Decide one call.
     Authorize(Box<Authorize>),
     /// Report how an authorized call ended.
@@ -251,6 +262,31 @@ pub struct RequestGrant {
     pub max_uses: Option<u32>,
     /// Why.
     #[serde(default)]
+    pub justification: Option<Text>,
+    /// What a call's arguments have to be.
+    #[serde(default)]
+    pub constraints: Vec<Constraint>,
+}
+
+/// Fields of [`Command::DelegateGrant`]. What is not given is as narrow as any new grant, and never
+/// wider than the parent.
+#[derive(Debug, Clone)]
+pub struct DelegateGrant {
+    /// The grant of which a part is given.
+    pub parent: GrantId,
+    /// Who is to hold the part.
+    pub to: AgentId,
+    /// For which of that agent's tasks; required where the parent is for one of its holder's.
+    pub task: Option<TaskId>,
+    /// To what; as the parent if not given.
+    pub scope: Option<Scope>,
+    /// For how long.
+    pub ttl: Option<Span>,
+    /// How often.
+    pub max_uses: Option<u32>,
+    /// What a call's arguments have to be, beside what the parent demands.
+    pub constraints: Vec<Constraint>,
+    /// Why.
     pub justification: Option<Text>,
 }
 

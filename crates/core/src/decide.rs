@@ -3,21 +3,24 @@
 
 use crate::command::{Answer, Command, Done, Refusal, RefusalCode, Submission};
 use crate::event::{About, Actor, Event, Fact, Role};
-use crate::id::{AgentId, GrantId};
+use crate::id::{AgentId, GrantId, OwnerId};
 use crate::record::frame::BODY_BYTES_MAX;
 use crate::state::State;
 use crate::time::{Span, Time};
 
 mod call;
+mod delegate;
 mod disclosed;
 mod entity;
 mod grant;
 mod policy;
 mod registry;
+mod review;
 mod revoke;
 mod task;
 
 pub use call::{JIT_TTL, JIT_USES, POLICIES_NAMED_MAX, would_allow};
+pub use delegate::{DELEGATIONS_MAX, DEPTH_MAX};
 pub use disclosed::{DISCLOSED_BYTES_MAX, DISCLOSED_MAX, is_recordable};
 pub use entity::ENTITIES_MAX;
 pub use grant::{REQUESTS_EACH_MAX, TTL_MAX, USES_MAX};
@@ -128,7 +131,7 @@ impl Draft<'_> {
         let on_behalf_of = if let Command::Authorize(call) = &self.submission.command {
             call.on_behalf_of.clone()
         } else {
-            None
+            human(self.state, &self.submission.actor).cloned()
         };
         About {
             actor: self.submission.actor.clone(),
@@ -150,6 +153,15 @@ impl Draft<'_> {
         let kind = fact.kind();
         let index = self.record(fact);
         Answer::Done(Done { kind, index, grant: None, repeats: None })
+    }
+}
+
+/// The human whom the submitter's key or token belongs to, as far as the ledger knows.
+fn human<'a>(state: &'a State, actor: &'a Actor) -> Option<&'a OwnerId> {
+    match actor {
+        Actor::System => None,
+        Actor::Credential { id, .. } => state.credentials().get(id)?.owner.as_ref(),
+        Actor::Token { owner, .. } => Some(owner),
     }
 }
 
@@ -188,6 +200,10 @@ fn carry_out(draft: &mut Draft<'_>) -> Answer {
         Command::IssueGrant(issue) => grant::issue(draft, issue),
         Command::DenyGrant { request, reason } => grant::deny(draft, *request, reason),
         Command::ReturnGrant { grant } => grant::give_back(draft, *grant),
+        Command::DelegateGrant(delegate) => delegate::delegate(draft, delegate),
+        Command::ReviewGrant { grant, review, reason } => {
+            review::review(draft, *grant, *review, reason)
+        }
         Command::Authorize(call) => call::authorize(draft, call),
         Command::Finish(finish) => call::finish(draft, finish),
         Command::Revoke(revoke) => revoke::revoke(draft, revoke),
@@ -251,7 +267,8 @@ fn permitted(
         Role::Operator => operator_may(&submission.command),
         Role::Enforcer => enforcer_may(&submission.command),
         Role::Agent => agent_may(state, caller.agent, &submission.command),
-        Role::Approver | Role::Auditor | Role::Subscriber => false,
+        Role::Approver => review::approver_may(state, &submission.actor, &submission.command),
+        Role::Auditor | Role::Subscriber => false,
     };
     if allowed {
         return Ok(());
@@ -291,12 +308,13 @@ const fn enforcer_may(command: &Command) -> bool {
             | Command::CloseTask { .. }
             | Command::RequestGrant(_)
             | Command::ReturnGrant { .. }
+            | Command::DelegateGrant(_)
     )
 }
 
 /// An agent speaks for itself only.
 fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool {
-    use crate::command::Subject;
+    use crate::command::{DelegateGrant, Subject};
     use crate::state::Holder;
     let Some(itself) = itself else { return false };
     match command {
@@ -309,7 +327,8 @@ fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool
             state.tasks().get(task).is_some_and(|task| task.opened.agent == *itself)
         }
         Command::RequestGrant(terms) => terms.agent == *itself,
-        Command::ReturnGrant { grant } => {
+        Command::ReturnGrant { grant }
+        | Command::DelegateGrant(DelegateGrant { parent: grant, .. }) => {
             let holder = Holder::Agent(itself.clone());
             state.grants().get(*grant).is_some_and(|grant| grant.holder == holder)
         }
@@ -333,6 +352,7 @@ fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool
         | Command::ActivatePolicies
         | Command::IssueGrant(_)
         | Command::DenyGrant { .. }
+        | Command::ReviewGrant { .. }
         | Command::Revoke(_)
         | Command::Lift { .. }
         | Command::RecordEnforced(_)

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+mod lineage;
+
 use super::{ALLOW_REPEATED, Draft, USES_MAX, disclosed, grant_id, refuse};
+use crate::arguments::constraints;
 use crate::command::{
     Allowed, Answer, Authorize, Command, Decision, Denied, Done, Finish, RefusalCode, Subject,
     Submission,
@@ -14,7 +17,7 @@ use crate::event::{
 use crate::id::{AgentId, CallId, GrantId, OwnerId, PolicyId, Text};
 use crate::policy::{self, PolicyIndex, Restrictions};
 use crate::state::{
-    Agent, AgentStatus, CALL_AUTHORIZED, Covered, End, Grant, Holder, Memo, OpenCall, Owner, State,
+    Agent, AgentStatus, CALL_AUTHORIZED, Covered, Grant, Holder, Memo, OpenCall, Owner, State,
     Verdicts, View,
 };
 use crate::time::{Span, Time};
@@ -262,11 +265,14 @@ fn held_grant(
     let mut dead: Option<(GrantId, DenialCode)> = None;
     let grants = state.grants();
     for (id, grant) in grants.candidates(&holder, ask.task, &ask.action, &ask.resource) {
-        if grant.tool.as_ref().is_some_and(|tool| ask.tool.as_ref() != Some(tool)) {
+        if grant.tool.as_ref().is_some_and(|tool| ask.tool.as_ref() != Some(tool))
+            || !constraints::are_met(grant.constraints(), ask.args.as_deref())
+        {
+            // It is for something else: `no_grant` says so, and the agent may ask for another.
             continue;
         }
-        match covers(state, party, id, grant, ask, now).and_then(|()| narrowed(policy, grant, now))
-        {
+        let good = covers(state, party, id, grant, ask, now);
+        match good.and_then(|()| lineage::narrowed(state, policy, id, now)) {
             Ok(()) => live = Some(live.map_or(id, |other| other.min(id))),
             Err(code) if dead.is_none_or(|(other, _)| other < id) => dead = Some((id, code)),
             Err(_) => {}
@@ -289,16 +295,18 @@ fn covers(
     ask: &Authorize,
     now: Time,
 ) -> Result<(), DenialCode> {
-    grant.check(id, state.marks(), now)?;
-    match state.marks().ended_since(id.0, covered(party, ask, Some(id))) {
-        Some(_) => Err(DenialCode::GrantRevoked),
-        None => Ok(()),
+    state.check_grant(id, grant, now)?;
+    if lineage::is_taken_back(state, party, ask, id) {
+        Err(DenialCode::GrantRevoked)
+    } else {
+        Ok(())
     }
 }
 
 /// A grant that policy alone issued goes no further than policy goes for this very call, now. What
 /// was asked for without naming the tool, or before policy was tightened, may have got more. What
-/// an operator issued was decided by a human.
+/// an operator issued was decided by a human; what its holder gave on was not, and each grant that
+/// it rests on is asked about.
 fn narrowed(policy: &PolicySays, grant: &Grant, now: Time) -> Result<(), DenialCode> {
     if grant.issuance == Issuance::Operator {
         return Ok(());
@@ -335,12 +343,12 @@ fn just_in_time(
 
 fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> Answer {
     let policy_hash = draft.state.policy_hash();
-    let (grant, expires_at, max_uses, uses) = match permit.source {
+    let (grant, expires_at, line) = match permit.source {
         Source::Held(id) => {
             let Some(grant) = draft.state.grants().get(id) else {
                 return deny(draft, call, DenialCode::NoGrant.into());
             };
-            (id, grant.expires_at, grant.max_uses, grant.uses)
+            (id, grant.expires_at, lineage::uses_left(draft.state, id))
         }
         Source::JustInTime(ttl, max_uses) => {
             let Some(owner) = call.owner.clone() else {
@@ -368,10 +376,11 @@ fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> 
                 approval: None,
                 shown: None,
             }));
-            (grant_id(index), expires_at, max_uses, 0)
+            let id = grant_id(index);
+            (id, expires_at, vec![(id, max_uses.saturating_sub(1))])
         }
     };
-    let uses_left = max_uses.saturating_sub(uses).saturating_sub(1);
+    let uses_left = line.iter().map(|(_, left)| *left).min().unwrap_or(0);
     let fact = CallAuthorized {
         call,
         grant,
@@ -384,7 +393,7 @@ fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> 
         shadow: Vec::new(),
     };
     let index = draft.record_because(grant.0, Fact::CallAuthorized(fact));
-    if uses_left == 0 {
+    for (grant, _) in line.into_iter().filter(|(_, left)| *left == 0) {
         draft.record_by_system(Some(index), Fact::GrantExhausted(GrantEnded { grant }));
     }
     let allowed = Allowed { grant, expires_at, uses_left };
@@ -540,10 +549,10 @@ fn repeatable<'a>(
 ) -> Result<&'a OpenCall, Denial> {
     let open = state.open_call(CallId(memo.index)).ok_or(DenialCode::IdReused)?;
     let (party, _) = permitted(state, ask, now)?;
-    let grant = state.grants().get(open.grant);
-    let returned = grant.is_some_and(|grant| grant.ended == Some(End::Returned));
-    let ended = state.marks().ended_since(open.grant.0, covered(&party, ask, Some(open.grant)));
-    if returned || ended.is_some() {
+    // What was used up at this very call may be forgotten by now; handed back, it would be known.
+    if lineage::is_handed_back(state, open.grant, now)
+        || lineage::is_taken_back(state, &party, ask, open.grant)
+    {
         Err(DenialCode::GrantRevoked.into())
     } else if now >= open.expires_at {
         Err(DenialCode::GrantExpired.into())

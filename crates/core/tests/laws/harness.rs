@@ -299,6 +299,7 @@ pub(super) fn terms(agent: &str, action: &str, scope: &str) -> RequestGrant {
         ttl: None,
         max_uses: None,
         justification: None,
+        constraints: Vec::new(),
     }
 }
 
