@@ -13,6 +13,8 @@ mod laws {
     mod always;
     mod bodies;
     mod bounded;
+    mod constraints;
+    mod delegation;
     mod denials;
     mod detector;
     mod enforcement;
@@ -21,6 +23,7 @@ mod laws {
     mod properties;
     mod refusals;
     mod retries;
+    mod review;
     mod roles;
     mod schemas;
     mod widening;
