@@ -470,6 +470,9 @@ pub struct Allowed {
     pub expires_at: Time,
     /// Uses left after this one.
     pub uses_left: u32,
+    /// What else ends the call when it is taken back: all that the grant was delegated from, with
+    /// its holders and their tasks.
+    pub rests_on: Vec<Selector>,
 }
 
 /// A denied call.

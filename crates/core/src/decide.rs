@@ -3,7 +3,7 @@
 
 use crate::command::{Answer, Command, Done, Refusal, RefusalCode, Submission};
 use crate::event::{About, Actor, Event, Fact, Role};
-use crate::id::{AgentId, GrantId, OwnerId};
+use crate::id::{AgentId, GrantId};
 use crate::record::frame::BODY_BYTES_MAX;
 use crate::state::State;
 use crate::time::{Span, Time};
@@ -131,7 +131,7 @@ impl Draft<'_> {
         let on_behalf_of = if let Command::Authorize(call) = &self.submission.command {
             call.on_behalf_of.clone()
         } else {
-            human(self.state, &self.submission.actor).cloned()
+            self.state.human(&self.submission.actor).cloned()
         };
         About {
             actor: self.submission.actor.clone(),
@@ -153,15 +153,6 @@ impl Draft<'_> {
         let kind = fact.kind();
         let index = self.record(fact);
         Answer::Done(Done { kind, index, grant: None, repeats: None })
-    }
-}
-
-/// The human whom the submitter's key or token belongs to, as far as the ledger knows.
-fn human<'a>(state: &'a State, actor: &'a Actor) -> Option<&'a OwnerId> {
-    match actor {
-        Actor::System => None,
-        Actor::Credential { id, .. } => state.credentials().get(id)?.owner.as_ref(),
-        Actor::Token { owner, .. } => Some(owner),
     }
 }
 

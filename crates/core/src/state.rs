@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::detect;
-use crate::event::{ConfigChanged, DenialCode, Entity, Event, Fact, LedgerCreated, Place};
+use crate::event::{Actor, ConfigChanged, DenialCode, Entity, Event, Fact, LedgerCreated, Place};
 use crate::feed::Feed;
 use crate::id::{AgentId, CredentialId, GrantId, GrantRequestId, OwnerId, PolicyId, TaskId};
 use crate::properties::Properties;
@@ -310,6 +310,16 @@ impl State {
             return Err(DenialCode::TaskClosed);
         }
         grant.check(id, &self.marks, now)
+    }
+
+    /// The human whom an actor's key or token belongs to, as far as the ledger knows.
+    #[must_use]
+    pub fn human<'a>(&'a self, actor: &'a Actor) -> Option<&'a OwnerId> {
+        match actor {
+            Actor::System => None,
+            Actor::Credential { id, .. } => self.credentials.get(id)?.owner.as_ref(),
+            Actor::Token { owner, .. } => Some(owner),
+        }
     }
 
     /// An authorized call whose outcome is awaited.

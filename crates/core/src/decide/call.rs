@@ -109,6 +109,9 @@ fn check(state: &State, ask: &Authorize, now: Time) -> Result<Permit, Denial> {
 /// # Errors
 /// The denial code that it would get.
 pub fn would_allow(state: &State, ask: &Authorize, now: Time) -> Result<(), DenialCode> {
+    if ask.args.as_ref().is_some_and(|arguments| arguments.fault().is_some()) {
+        return Err(DenialCode::InvalidArguments);
+    }
     check(state, ask, now).map(|_| ()).map_err(|denial| denial.code)
 }
 
@@ -396,7 +399,8 @@ fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> 
     for (grant, _) in line.into_iter().filter(|(_, left)| *left == 0) {
         draft.record_by_system(Some(index), Fact::GrantExhausted(GrantEnded { grant }));
     }
-    let allowed = Allowed { grant, expires_at, uses_left };
+    let rests_on = lineage::rests_on(draft.state, grant);
+    let allowed = Allowed { grant, expires_at, uses_left, rests_on };
     Answer::Decided(Decision { call: CallId(index), result: Ok(allowed), repeats: None })
 }
 
@@ -533,8 +537,9 @@ pub(super) fn repeated(
 ) -> Option<Answer> {
     let Command::Authorize(ask) = &submission.command else { return None };
     let open = repeatable(state, ask, memo, now).ok()?;
-    let allowed =
-        Allowed { grant: open.grant, expires_at: open.expires_at, uses_left: open.uses_left };
+    let OpenCall { grant, expires_at, uses_left, .. } = *open;
+    let rests_on = lineage::rests_on(state, grant);
+    let allowed = Allowed { grant, expires_at, uses_left, rests_on };
     let (call, repeats) = (CallId(memo.index), Some(memo.link));
     Some(Answer::Decided(Decision { call, result: Ok(allowed), repeats }))
 }

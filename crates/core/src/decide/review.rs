@@ -1,6 +1,6 @@
 //! Access review: somebody looks at a grant and says whether it is still needed.
 
-use super::{Draft, human, refuse};
+use super::{Draft, refuse};
 use crate::command::{Answer, Command, Done, RefusalCode};
 use crate::event::{AccessReviewed, Actor, DenialCode, Fact, Review, RevocationIssued, Selector};
 use crate::id::{GrantId, Text};
@@ -54,5 +54,5 @@ pub(super) fn review(
 pub(super) fn approver_may(state: &State, actor: &Actor, command: &Command) -> bool {
     let Command::ReviewGrant { grant, .. } = command else { return false };
     let held = state.grants().get(*grant);
-    held.is_some_and(|held| human(state, actor) == Some(&held.owner))
+    held.is_some_and(|held| state.human(actor) == Some(&held.owner))
 }

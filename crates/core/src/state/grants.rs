@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::marks::{Covered, Marks};
-use crate::event::{Constraint, DenialCode, GrantIssued, Issuance, Scope};
+use crate::event::{Constraint, DenialCode, GrantIssued, Issuance, Scope, Selector};
 use crate::id::{Action, AgentId, ApprovalId, GrantId, OwnerId, Resource, TaskId, ToolId};
 use crate::record::hash::Digest;
 use crate::time::{Span, Time};
@@ -360,6 +360,13 @@ impl Grants {
             next = grant.and_then(Grant::parent);
             Some((id, grant))
         })
+    }
+
+    /// Whether a selector names a grant, or one that it was delegated from.
+    #[must_use]
+    pub fn is_named_by(&self, id: GrantId, selector: &Selector) -> bool {
+        let mut line = self.lineage(id).filter_map(|(id, grant)| Some((id, grant?)));
+        line.any(|(id, grant)| grant.covered(id).is_named_by(selector))
     }
 
     /// All remembered grants with an id above `after`, in order.

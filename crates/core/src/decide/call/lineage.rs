@@ -2,7 +2,7 @@
 
 use super::{Party, PolicySays, alive, covered};
 use crate::command::Authorize;
-use crate::event::DenialCode;
+use crate::event::{DenialCode, Selector};
 use crate::id::GrantId;
 use crate::state::{Covered, End, Grant, Holder, State};
 use crate::time::Time;
@@ -45,6 +45,22 @@ pub(super) fn uses_left(state: &State, id: GrantId) -> Vec<(GrantId, u32)> {
     let line = state.grants().lineage(id).filter_map(|(id, grant)| Some((id, grant?)));
     line.map(|(id, grant)| (id, grant.max_uses.saturating_sub(grant.uses).saturating_sub(1)))
         .collect()
+}
+
+/// What a revocation may name to end a grant, beside what it names about the call: each that it was
+/// delegated from, with its holder and task.
+pub(super) fn rests_on(state: &State, id: GrantId) -> Vec<Selector> {
+    let mut all = Vec::new();
+    let ancestors = state.grants().lineage(id).skip(1);
+    for (id, ancestor) in ancestors.filter_map(|(id, ancestor)| Some((id, ancestor?))) {
+        all.push(Selector::Grant(id));
+        all.extend(ancestor.task.map(Selector::Task));
+        match &ancestor.holder {
+            Holder::Agent(agent) => all.push(Selector::Agent(agent.clone())),
+            Holder::Owner(_) => {}
+        }
+    }
+    all
 }
 
 /// Whether a grant or one that it was delegated from was handed back, or its task was closed, or its
