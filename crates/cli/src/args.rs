@@ -4,15 +4,18 @@
 
 use std::path::PathBuf;
 
+use bailiwick_core::event::Constraint;
 use bailiwick_core::id::{
     Action, AgentId, GrantId, GrantRequestId, OwnerId, PolicyId, Resource, TaskId, Text, ToolId,
 };
 use bailiwick_core::time::Span;
 use clap::{Parser, Subcommand};
 
+mod grants;
 mod local;
 mod registry;
 
+pub(crate) use grants::{Part, Review};
 pub(crate) use local::{
     Completions, Demo, DemoServer, Dump, Gateway, Info, Ledger, LedgerVerb, Serve, Verify,
 };
@@ -58,6 +61,8 @@ pub(crate) enum Command {
     Policy(Policy),
     /// Grants: who may do what, to what, until when, how often
     Grant(Grant),
+    /// Look at what an owner's agents may do, and keep or revoke each grant
+    Review(Review),
     /// Take permissions back, everywhere at once
     Revoke(Revoke),
     /// Lift the suspension that a revocation left: who it named may ask again, grants stay ended
@@ -183,6 +188,10 @@ pub(crate) struct Terms {
     /// Why
     #[arg(long, value_name = "TEXT", visible_alias = "why")]
     pub(crate) justification: Option<Text>,
+    /// What an argument of a call has to be, such as `/path=prefix:/srv/reports/`,
+    /// `/amount=max:500`, `/to=equal:alice` or `/to=one-of:["alice", "bob"]`; may be repeated
+    #[arg(long = "where", value_name = "/POINTER=RULE:VALUE")]
+    pub(crate) constraints: Vec<Constraint>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -222,6 +231,13 @@ pub(crate) enum GrantVerb {
     Show {
         /// Its id
         id: GrantId,
+    },
+    /// Give a part of a grant to another agent of the same owner; it dies with the grant
+    Delegate {
+        /// The grant's id
+        id: GrantId,
+        #[command(flatten)]
+        part: Part,
     },
     /// Hand a grant back early
     Return {
@@ -381,6 +397,7 @@ impl Command {
             Self::Properties(args) => args.access.json,
             Self::Policy(args) => args.access.json,
             Self::Grant(args) => args.access.json,
+            Self::Review(args) => args.access.json,
             Self::Revoke(args) => args.access.json,
             Self::Lift(args) => args.access.json,
             Self::Points(args) => args.access.json,

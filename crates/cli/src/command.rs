@@ -25,6 +25,7 @@ mod owner;
 mod points;
 mod policy;
 mod properties;
+mod review;
 mod revoke;
 mod serve;
 mod sql;
@@ -52,6 +53,10 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Properties(args) => online(&args.access, |http| properties::run(args.verb, http))?,
         Command::Policy(args) => policy::run(args)?,
         Command::Grant(args) => online(&args.access, |http| grant::run(args.verb, http))?,
+        Command::Review(args) => {
+            let access = args.access.clone();
+            online(&access, |desk| review::run(args, desk))?;
+        }
         Command::Revoke(args) => revoke::revoke(args)?,
         Command::Lift(args) => revoke::lift(args)?,
         Command::Points(args) => online(&args.access, points::run)?,

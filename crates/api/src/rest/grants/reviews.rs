@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use bailiwick_audit::Limits;
 use bailiwick_core::command::Command;
-use bailiwick_core::event::{Issuance, Review, Role};
+use bailiwick_core::event::{DenialCode, Issuance, Review, Role};
 use bailiwick_core::id::{GrantId, OwnerId};
 use bailiwick_core::state;
 use bailiwick_core::time::Time;
@@ -57,7 +57,7 @@ pub(crate) struct NewReview {
     reason: Option<String>,
 }
 
-/// List the live grants of an owner and of the owner's agents, for review: those for which the glass
+/// List the grants of an owner and of the owner's agents that are live or will be, for review: those for which the glass
 /// was broken come first, on the first page. For the owner in person, with role `approver`, too.
 #[utoipa::path(get, path = "/v1/owners/{id}/review", tag = "grants",
     params(("id" = String, Path), PageQuery),
@@ -88,7 +88,8 @@ pub(crate) async fn list(
 
 fn page(state: &state::State, owner: &OwnerId, span: &Span<GrantId>, now: Time) -> Page<Reviewed> {
     let is_live = |id: GrantId, grant: &state::Grant| {
-        grant.owner == *owner && state.check_grant(id, grant, now).is_ok()
+        let standing = state.check_grant(id, grant, now);
+        grant.owner == *owner && matches!(standing, Ok(()) | Err(DenialCode::NotYetValid))
     };
     let mut page = page::take(LIST, span.limit, state.grants().after(span.after), |id, grant| {
         let wanted = grant.issuance != Issuance::BreakGlass && is_live(*id, grant);
