@@ -5,12 +5,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bailiwick_core::command::{
-    Command, IssueCredential, IssueGrant, RequestGrant, Revoke, Submission, WriteAgent, WriteOwner,
+    Command, DelegateGrant, IssueCredential, IssueGrant, RequestGrant, Revoke, Submission,
+    WriteAgent, WriteOwner,
 };
-use bailiwick_core::event::{Actor, Allow, Entity, Recorded, Role, Selector};
-use bailiwick_core::id::{AgentId, CallId, GrantId, GrantRequestId, PolicyId, TaskId, Text};
+use bailiwick_core::event::{Actor, Allow, Entity, Fact, Recorded, Role, Selector};
+use bailiwick_core::id::{
+    AgentId, CallId, GrantId, GrantRequestId, OwnerId, PolicyId, TaskId, Text,
+};
 use bailiwick_core::properties::Properties;
-use bailiwick_core::state::View;
+use bailiwick_core::state::{Holder, View};
 use bailiwick_core::time::{Span, Time};
 use serde_json::json;
 
@@ -72,6 +75,24 @@ pub(super) const OF_RESOURCES: &[&str] = &[
     r#"{"status": "open"}"#,
 ];
 pub(super) const OF_ACTIONS: &[&str] = &[r#"{"risk": "high"}"#, r#"{"risk": ["low", "none"]}"#];
+/// What grants demand of arguments, and what arguments calls have.
+const CONSTRAINTS: [&str; 5] = [
+    "/path=prefix:/srv/reports/",
+    "/n=max:2",
+    "/to/0=one-of:[\"x\", 7]",
+    "/sure=equal:true",
+    "/to=equal:x",
+];
+pub(super) const ARGUMENTS: [&str; 8] = [
+    r#"{"path": "/srv/reports/a", "n": 1, "to": ["x"], "sure": true}"#,
+    r#"{"path": "/srv/reports/a/b", "n": 2, "to": [7], "sure": true}"#,
+    r#"{"path": "/srv/reports/../a", "n": 3, "to": ["y"], "sure": false}"#,
+    r#"{"path": "/srv/reports/%2E%2e/a", "n": "1", "to": "x", "sure": "true"}"#,
+    r#"{"path": ["/srv/reports/a"], "n": 1.5, "to": {"0": "x"}, "sure": 1}"#,
+    r#"{"path": "/srv/reports", "n": -4, "to": "x", "sure": true}"#,
+    "{}",
+    r#"{"n": 0.00001}"#,
+];
 const PREFIXES: [&str; 10] = [
     "crm://case/1",
     "crm://case",
@@ -99,6 +120,8 @@ pub(super) struct World {
     pub(super) keyed: Vec<Submission>,
     /// What policy is asked on early and when, up to date or not.
     pub(super) view: (Arc<View>, Time),
+    /// What is submitted next, whatever chance says; the last comes first.
+    soon: Vec<Submission>,
 }
 
 impl World {
@@ -125,7 +148,7 @@ impl World {
         let mut naive = Naive::default();
         ledger.log.iter().for_each(|recorded| naive.take(recorded));
         let view = (ledger.state.view(), ledger.now());
-        Self { ledger, naive, chance: Chance::new(0), keyed: Vec::new(), view }
+        Self { ledger, naive, chance: Chance::new(0), keyed: Vec::new(), view, soon: Vec::new() }
     }
 
     pub(super) fn seeded(&self, seed: u64) -> Self {
@@ -136,6 +159,9 @@ impl World {
 
     /// Moves the clock, and says what is submitted then.
     pub(super) fn next(&mut self) -> Submission {
+        if let Some(submission) = self.soon.pop() {
+            return submission;
+        }
         self.tick();
         if self.chance.percent(30) {
             self.view = (self.ledger.state.view(), self.ledger.now());
@@ -169,7 +195,15 @@ impl World {
         if self.chance.percent(60) {
             return self.call();
         }
-        let command = match self.chance.below(492) {
+        let command = match self.chance.below(572) {
+            492..572 => {
+                let (part, holder) = self.part();
+                self.soon = self.afterwards(&part);
+                self.soon.reverse();
+                let by = holder.filter(|_| self.chance.percent(50));
+                let by = by.map_or(Actor::System, |agent| key(agent.as_str(), Role::Agent));
+                return self.keyed_or_not(by, Command::DelegateGrant(part));
+            }
             0..120 => self.issue(),
             120..155 => {
                 let terms = self.terms();
@@ -276,8 +310,17 @@ impl World {
         own.unwrap_or_else(|| TaskId(self.recent(&[70])))
     }
 
+    /// Often one that others were delegated from, so that these die with it.
     pub(super) fn recent_grant(&mut self) -> GrantId {
-        GrantId(self.recent(&[81]))
+        let n = self.chance.below(4) as usize;
+        let delegated = self.ledger.log.iter().rev().filter_map(|r| match &r.event.fact {
+            Fact::GrantIssued(grant) => grant.parent,
+            _ => None,
+        });
+        match delegated.take(n + 1).last() {
+            Some(parent) if self.chance.percent(35) => parent,
+            _ => GrantId(self.recent(&[81])),
+        }
     }
 
     /// Index of a recent event of one of these kinds; one that there is not if there is none.
@@ -310,6 +353,9 @@ impl World {
         terms.ttl = Some(Span(self.chance.one(&spans)));
         terms.max_uses = Some(self.chance.one(&[1, 1, 2, 3, 10, 1_000]));
         terms.justification = self.chance.percent(60).then(|| text("to work"));
+        if self.chance.percent(20) {
+            terms.constraints = vec![id(self.chance.one(&CONSTRAINTS))];
+        }
         terms
     }
 
@@ -329,8 +375,53 @@ impl World {
             issue.terms.task = asked.task;
             issue.terms.ttl = Some(asked.ttl);
             issue.terms.max_uses = Some(asked.max_uses);
+            issue.terms.constraints.extend(asked.constraints.iter().cloned());
         }
         Command::IssueGrant(issue)
+    }
+
+    /// A part of a recent grant that has something to give, most of the time, and who holds it.
+    fn part(&mut self) -> (DelegateGrant, Option<AgentId>) {
+        let grants = &self.ledger.state.grants();
+        let live = grants.after(None).filter(|(_, g)| g.max_uses > g.uses && g.ended.is_none());
+        let mut live: Vec<(GrantId, AgentId, OwnerId)> = live
+            .filter_map(|(id, grant)| match &grant.holder {
+                Holder::Agent(agent) => Some((id, agent.clone(), grant.owner.clone())),
+                Holder::Owner(_) => None,
+            })
+            .collect();
+        live.drain(..live.len().saturating_sub(12));
+        let parent = if live.is_empty() || self.chance.percent(5) {
+            (self.recent_grant(), id(&self.agent()), id(self.owner()))
+        } else {
+            self.chance.one(&live)
+        };
+        let (parent, holder, owner) = parent;
+        let of_owner = |naive: &Naive, agent: &AgentId| {
+            naive.facts.agent(agent).is_some_and(|(known, _)| known.owner == owner)
+        };
+        let mut to: AgentId = id(&self.agent());
+        for _ in 0..6 {
+            if to != holder && of_owner(&self.naive, &to) {
+                break;
+            }
+            to = id(&self.agent());
+        }
+        let needs_task = self.naive.grant(parent).is_some_and(|grant| grant.fact.task.is_some());
+        let percent = if needs_task { 95 } else { 20 };
+        let task = if self.chance.percent(percent) { self.task_of(&to) } else { None };
+        let scope = self.chance.percent(10).then(|| id(self.chance.one(&SCOPES)));
+        let ttl = self.chance.percent(40).then(|| Span(self.chance.one(&[300, 5_000, 60_000])));
+        let max_uses = self.chance.percent(50).then(|| self.chance.one(&[1, 2, 3]));
+        let constraints = if self.chance.percent(10) {
+            vec![id(self.chance.one(&CONSTRAINTS))]
+        } else {
+            Vec::new()
+        };
+        let justification = None;
+        let part =
+            DelegateGrant { parent, to, task, scope, ttl, max_uses, constraints, justification };
+        (part, Some(holder))
     }
 
     fn selector(&mut self) -> Selector {
