@@ -6,16 +6,16 @@ use bailiwick_core::command::{
 use bailiwick_core::decide::{DELEGATIONS_MAX, DEPTH_MAX};
 use bailiwick_core::event::{DenialCode, Fact, GrantIssued, Issuance, Role, Selector};
 use bailiwick_core::id::{GrantId, TaskId};
-use bailiwick_core::time::{Span, Time};
+use bailiwick_core::time::Span;
 
 use super::harness::{
-    ALL, JUST_IN_TIME, Ledger, actor, agent_key, ask, credential, finish, id, issue, keyed, names,
-    open_task, revoke, submission, terms, with_task, with_tool, write_agent,
+    ALL, JUST_IN_TIME, Ledger, actor, agent_key, ask, credential, id, issue, keyed, names, revoke,
+    submission, terms, with_task, with_tool, write_agent,
 };
 
 const CASE: &str = "crm://case/1";
 
-/// [`Ledger::world`] where all is permitted, and `third` is alice's too, `fourth` is bob's.
+/// [`Ledger::world`] where all is permitted, with `fourth` of bob and `fifth` of alice beside them.
 fn world() -> Ledger {
     let mut ledger = Ledger::with_policies(ALL);
     for (agent, owner) in [("fourth", "bob"), ("fifth", "alice")] {
@@ -495,10 +495,4 @@ fn lines_end_however_they_are_written() {
     let standing = ledger.state.check_grant(grant, held, ledger.now());
     assert_eq!(standing, Err(DenialCode::GrantRevoked));
     assert_eq!(ledger.state.grants().lineage(grant).count(), 2);
-    let (open, time) = (Command::OpenTask(open_task("helper")), Time(0));
-    assert!(ledger.given(open).index > time.0);
-    assert_eq!(
-        ledger.refused(actor(Role::Admin), finish(bailiwick_core::id::CallId(index))),
-        RefusalCode::NotFound
-    );
 }

@@ -316,6 +316,8 @@ fn everything_was_met(met: &Met, least: u64) {
         ("choice", "one is live, another is not"),
         ("choice", "none is live, for several reasons"),
         ("grant", "taken back for this call only"),
+        ("ancestor", "gone when the call came again"),
+        ("allowed", "the last use of a whole line"),
         ("call", "with an id"),
         ("call", "asked on early"),
     ];

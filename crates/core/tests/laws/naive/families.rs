@@ -31,7 +31,10 @@ impl World {
         let end = match self.chance.below(6) {
             0 => vec![system(Command::ReturnGrant { grant: part.parent })],
             1 => vec![system(revoke(Selector::Grant(part.parent)))],
-            2 => vec![system(Command::SuspendAgent { agent: holder, reason: None })],
+            2 => vec![
+                system(Command::SuspendAgent { agent: holder.clone(), reason: None }),
+                system(Command::ReinstateAgent { agent: holder, reason: None }),
+            ],
             3 => parent
                 .task
                 .map(|task| Command::CloseTask { task, reason: None })
