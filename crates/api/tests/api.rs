@@ -9,6 +9,7 @@ mod api {
     mod bad_input;
     mod certification;
     mod enforce;
+    mod grants;
     mod operate;
     mod preview;
     mod rest;
