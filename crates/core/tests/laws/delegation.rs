@@ -1,7 +1,7 @@
 //! A grant given on: narrower in every dimension, used together, and dead with what it came from.
 
 use bailiwick_core::command::{
-    Answer, Authorize, Command, DelegateGrant, IssueGrant, Refusal, RefusalCode,
+    Answer, Authorize, Command, DelegateGrant, Done, IssueGrant, Refusal, RefusalCode,
 };
 use bailiwick_core::decide::{DELEGATIONS_MAX, DEPTH_MAX};
 use bailiwick_core::event::{DenialCode, Fact, GrantIssued, Issuance, Role, Selector};
@@ -224,7 +224,7 @@ fn three(ledger: &mut Ledger) -> [GrantId; 3] {
 }
 
 /// The state in which every test of an end begins: all three work.
-fn end(how: impl FnOnce(&mut Ledger, [GrantId; 3])) -> Ledger {
+fn end(how: impl FnOnce(&mut Ledger, [GrantId; 3]) -> Done) -> Ledger {
     let mut ledger = world();
     let grants = three(&mut ledger);
     let call = Command::Authorize(Box::new(read("fifth")));
@@ -240,28 +240,25 @@ fn a_part_dies_with_any_that_it_came_from() {
     for at in 0..2 {
         let holder = ["helper", "second"][at];
         let mut ledgers = [
-            end(|ledger, grants| drop(ledger.given(revoke(Selector::Grant(grants[at]))))),
-            end(|ledger, grants| {
-                ledger.given(Command::ReturnGrant { grant: grants[at] });
-            }),
-            end(|ledger, _| drop(ledger.given(suspend(holder)))),
+            end(|ledger, grants| ledger.given(revoke(Selector::Grant(grants[at])))),
+            end(|ledger, grants| ledger.given(Command::ReturnGrant { grant: grants[at] })),
+            end(|ledger, _| ledger.given(suspend(holder))),
             end(|ledger, _| {
                 ledger.given(suspend(holder));
-                ledger.given(Command::ReinstateAgent { agent: id(holder), reason: None });
+                ledger.given(Command::ReinstateAgent { agent: id(holder), reason: None })
             }),
-            end(|ledger, _| drop(ledger.given(retire(holder)))),
+            end(|ledger, _| ledger.given(retire(holder))),
             end(|ledger, _| {
                 ledger.given(revoke(Selector::Agent(id(holder))));
-                ledger.given(super::harness::lift(Selector::Agent(id(holder))));
+                ledger.given(super::harness::lift(Selector::Agent(id(holder))))
             }),
         ];
         for (n, ledger) in ledgers.iter_mut().enumerate() {
             assert_eq!(ledger.denied(read("fifth")), DenialCode::GrantRevoked, "{holder} {n}");
         }
         // Those above in the line live on.
-        let mut ledger = end(|ledger, grants| {
-            ledger.given(Command::ReturnGrant { grant: grants[at + 1] });
-        });
+        let mut ledger =
+            end(|ledger, grants| ledger.given(Command::ReturnGrant { grant: grants[at + 1] }));
         ledger.allowed(read(holder));
     }
 }
@@ -462,10 +459,10 @@ fn what_policy_gave_goes_no_further_than_policy_goes_whoever_holds_a_part() {
 
 #[test]
 fn a_call_is_not_told_again_when_what_its_grant_came_from_is_gone() {
-    let enders: [fn(&mut Ledger, GrantId); 3] = [
-        |ledger, root| drop(ledger.given(Command::ReturnGrant { grant: root })),
-        |ledger, root| drop(ledger.given(revoke(Selector::Grant(root)))),
-        |ledger, _| drop(ledger.given(Command::RetireAgent { agent: id("helper"), reason: None })),
+    let enders: [fn(&mut Ledger, GrantId) -> Done; 3] = [
+        |ledger, root| ledger.given(Command::ReturnGrant { grant: root }),
+        |ledger, root| ledger.given(revoke(Selector::Grant(root))),
+        |ledger, _| ledger.given(Command::RetireAgent { agent: id("helper"), reason: None }),
     ];
     for end in enders {
         let mut ledger = world();
