@@ -8,6 +8,7 @@ use crate::record::frame::BODY_BYTES_MAX;
 use crate::state::State;
 use crate::time::{Span, Time};
 
+mod approval;
 mod call;
 mod delegate;
 mod disclosed;
@@ -19,6 +20,7 @@ mod review;
 mod revoke;
 mod task;
 
+pub use approval::{APPROVALS_EACH_MAX, APPROVALS_MAX};
 pub use call::{JIT_TTL, JIT_USES, POLICIES_NAMED_MAX, would_allow};
 pub use delegate::{DELEGATIONS_MAX, DEPTH_MAX};
 pub use disclosed::{DISCLOSED_BYTES_MAX, DISCLOSED_MAX, is_recordable};
@@ -195,6 +197,13 @@ fn carry_out(draft: &mut Draft<'_>) -> Answer {
         Command::ReviewGrant { grant, review, reason } => {
             review::review(draft, *grant, *review, reason)
         }
+        Command::Approve { approval, shown, reason } => {
+            approval::approve(draft, *approval, *shown, reason)
+        }
+        Command::DenyApproval { approval, reason } => approval::deny(draft, *approval, reason),
+        Command::WithdrawApproval { approval, reason } => {
+            approval::withdraw(draft, *approval, reason)
+        }
         Command::Authorize(call) => call::authorize(draft, call),
         Command::Finish(finish) => call::finish(draft, finish),
         Command::Revoke(revoke) => revoke::revoke(draft, revoke),
@@ -258,7 +267,10 @@ fn permitted(
         Role::Operator => operator_may(&submission.command),
         Role::Enforcer => enforcer_may(&submission.command),
         Role::Agent => agent_may(state, caller.agent, &submission.command),
-        Role::Approver => review::approver_may(state, &submission.actor, &submission.command),
+        Role::Approver => {
+            approver_may(&submission.command)
+                || review::approver_may(state, &submission.actor, &submission.command)
+        }
         Role::Auditor | Role::Subscriber => false,
     };
     if allowed {
@@ -300,7 +312,13 @@ const fn enforcer_may(command: &Command) -> bool {
             | Command::RequestGrant(_)
             | Command::ReturnGrant { .. }
             | Command::DelegateGrant(_)
+            | Command::WithdrawApproval { .. }
     )
+}
+
+/// Whom an approval asks for is decided by the person who holds the key, and not by its role.
+const fn approver_may(command: &Command) -> bool {
+    matches!(command, Command::Approve { .. } | Command::DenyApproval { .. })
 }
 
 /// An agent speaks for itself only.
@@ -323,6 +341,10 @@ fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool
             let holder = Holder::Agent(itself.clone());
             state.grants().get(*grant).is_some_and(|grant| grant.holder == holder)
         }
+        Command::WithdrawApproval { approval, .. } => {
+            let asked = state.approvals().get(*approval).map(|approval| &approval.asked);
+            asked.is_some_and(|asked| asked.call.agent.as_ref() == Some(itself))
+        }
         Command::CreateLedger(_)
         | Command::StartWriter { .. }
         | Command::RegisterOwner(_)
@@ -344,6 +366,8 @@ fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool
         | Command::IssueGrant(_)
         | Command::DenyGrant { .. }
         | Command::ReviewGrant { .. }
+        | Command::Approve { .. }
+        | Command::DenyApproval { .. }
         | Command::Revoke(_)
         | Command::Lift { .. }
         | Command::RecordEnforced(_)

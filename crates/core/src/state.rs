@@ -12,6 +12,7 @@ use crate::properties::Properties;
 use crate::record::hash::{Digest, Link};
 use crate::time::Time;
 
+mod approvals;
 mod calls;
 mod grants;
 mod marks;
@@ -19,6 +20,7 @@ mod memos;
 mod registry;
 mod view;
 
+pub use approvals::{Approval, ApprovalStatus, Approvals, Said};
 pub use calls::OpenCall;
 pub use grants::{Bounds, End, Grant, Grants, Holder};
 pub use marks::{Covered, Marks};
@@ -49,6 +51,7 @@ pub struct State {
     staged: BTreeMap<PolicyId, String>,
     active: BTreeMap<PolicyId, String>,
     grants: Grants,
+    approvals: Approvals,
     marks: Marks,
     calls: calls::OpenCalls,
     memos: memos::Memos,
@@ -78,6 +81,7 @@ impl State {
         self.apply_fact(place, &event.fact);
         let marks = &mut self.marks;
         self.grants.forget(place.time, |id| marks.forget_grant(id));
+        self.approvals.forget(place.time);
     }
 
     fn apply_fact(&mut self, place: Place, fact: &Fact) {
@@ -116,7 +120,8 @@ impl State {
                 if let Some(request) = fact.request {
                     self.requests.remove(&request);
                 }
-                self.grants.issue(place.index, fact, &self.marks, place.time);
+                let met = self.apply_approved(place, fact);
+                self.grants.issue(place.index, fact, met, &self.marks, place.time);
             }
             Fact::GrantReturned(fact) => self.end_grant(place, fact.grant, End::Returned),
             Fact::GrantExpired(fact) => self.end_grant(place, fact.grant, End::Expired),
@@ -141,7 +146,7 @@ impl State {
             | Fact::ApprovalGranted(_)
             | Fact::ApprovalDenied(_)
             | Fact::ApprovalExpired(_)
-            | Fact::ApprovalWithdrawn(_) => {}
+            | Fact::ApprovalWithdrawn(_) => self.apply_approval(place, fact),
             Fact::SchemaPut(_) | Fact::RiskChanged(_) => {}
             // What follows from them stands in the events beside them.
             Fact::AccessReviewed(_) | Fact::BreakglassUsed(_) => {}
@@ -316,8 +321,8 @@ impl State {
     #[must_use]
     pub fn human<'a>(&'a self, actor: &'a Actor) -> Option<&'a OwnerId> {
         match actor {
-            Actor::System => None,
-            Actor::Credential { id, .. } => self.credentials.get(id)?.owner.as_ref(),
+            Actor::System | Actor::Credential { .. } => self.person(actor),
+            // An agent's token names its human, in whose hand it is not.
             Actor::Token { owner, .. } => Some(owner),
         }
     }

@@ -54,5 +54,5 @@ pub(super) fn review(
 pub(super) fn approver_may(state: &State, actor: &Actor, command: &Command) -> bool {
     let Command::ReviewGrant { grant, .. } = command else { return false };
     let held = state.grants().get(*grant);
-    held.is_some_and(|held| state.human(actor) == Some(&held.owner))
+    held.is_some_and(|held| state.person(actor) == Some(&held.owner))
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::marks::{Covered, Marks};
-use crate::event::{Constraint, DenialCode, GrantIssued, Issuance, Scope, Selector};
+use crate::event::{ApprovalRule, Constraint, DenialCode, GrantIssued, Issuance, Scope, Selector};
 use crate::id::{Action, AgentId, ApprovalId, GrantId, OwnerId, Resource, TaskId, ToolId};
 use crate::record::hash::Digest;
 use crate::time::{Span, Time};
@@ -30,6 +30,37 @@ pub enum End {
     Expired,
     /// Out of uses.
     Exhausted,
+}
+
+/// What few grants are held to beside their terms.
+#[derive(Debug, Clone, Default, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub struct Bounds {
+    /// What the arguments have to be.
+    pub constraints: Vec<Constraint>,
+    /// The grant that it was delegated from, and dies with.
+    pub parent: Option<GrantId>,
+    /// The approval it came of.
+    pub approval: Option<ApprovalId>,
+    /// Digest of the one call that people approved.
+    pub shown: Option<Digest>,
+    /// The rules that they met: where policy asks for more, it is not approved.
+    pub met: Vec<ApprovalRule>,
+    /// How many grants were delegated from it, by its holder or by those who hold such a one.
+    pub delegated: u32,
+}
+
+impl Bounds {
+    fn of(fact: &GrantIssued, met: Vec<ApprovalRule>) -> Option<Box<Self>> {
+        let bounds = Self {
+            constraints: fact.constraints.clone(),
+            parent: fact.parent,
+            approval: fact.approval,
+            shown: fact.shown,
+            met,
+            delegated: 0,
+        };
+        (bounds != Self::default()).then(|| Box::new(bounds))
+    }
 }
 
 /// A grant as it stands.
@@ -59,36 +90,8 @@ pub struct Grant {
     pub uses: u32,
     /// How it ended, if by itself.
     pub ended: Option<End>,
-    /// What few grants have.
+    /// What it is held to beside its terms, if anything.
     pub bounds: Option<Box<Bounds>>,
-}
-
-/// What few grants have, apart from the rest so that the many stay small.
-#[derive(Debug, Clone, Default, PartialEq, Eq, bincode::Encode, bincode::Decode)]
-pub struct Bounds {
-    /// What a call's arguments have to be.
-    pub constraints: Vec<Constraint>,
-    /// The grant that it was delegated from, and dies with.
-    pub parent: Option<GrantId>,
-    /// The approval that it came of.
-    pub approval: Option<ApprovalId>,
-    /// Digest of what the approvers were shown.
-    pub shown: Option<Digest>,
-    /// How many grants were delegated from it, by its holder or by those who hold such a one.
-    pub delegated: u32,
-}
-
-impl Bounds {
-    fn of(fact: &GrantIssued) -> Option<Box<Self>> {
-        let bounds = Self {
-            constraints: fact.constraints.clone(),
-            parent: fact.parent,
-            approval: fact.approval,
-            shown: fact.shown,
-            delegated: 0,
-        };
-        (bounds != Self::default()).then(|| Box::new(bounds))
-    }
 }
 
 impl Grant {
@@ -113,6 +116,18 @@ impl Grant {
     /// Whether it was delegated, or something was delegated from it.
     fn has_family(&self) -> bool {
         self.parent().is_some() || self.delegated() > 0
+    }
+
+    /// The digest of the one call that people approved, if it came of that.
+    #[must_use]
+    pub fn shown(&self) -> Option<Digest> {
+        self.bounds.as_ref().and_then(|bounds| bounds.shown)
+    }
+
+    /// Whether people have met every one of these rules for it.
+    #[must_use]
+    pub fn is_approved(&self, rules: &[ApprovalRule]) -> bool {
+        super::approvals::are_met(rules, self.bounds.as_ref().map_or(&[], |bounds| &bounds.met))
     }
 
     /// What selectors can name about the grant itself.
@@ -213,7 +228,14 @@ pub struct Grants {
 }
 
 impl Grants {
-    pub(super) fn issue(&mut self, index: u64, fact: &GrantIssued, marks: &Marks, now: Time) {
+    pub(super) fn issue(
+        &mut self,
+        index: u64,
+        fact: &GrantIssued,
+        met: Vec<ApprovalRule>,
+        marks: &Marks,
+        now: Time,
+    ) {
         let id = GrantId(index);
         let holder = match &fact.agent {
             Some(agent) => Holder::Agent(agent.clone()),
@@ -232,7 +254,7 @@ impl Grants {
             issuance: fact.issuance,
             uses: 0,
             ended: None,
-            bounds: Bounds::of(fact),
+            bounds: Bounds::of(fact, met),
         };
         self.count_delegation(fact.parent);
         let fingerprint = Fingerprint::of(&grant);

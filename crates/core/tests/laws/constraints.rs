@@ -1,5 +1,6 @@
 //! What a grant demands of a call's arguments.
 
+use bailiwick_core::approval::what_is_shown;
 use bailiwick_core::arguments::Arguments;
 use bailiwick_core::arguments::constraints::CONSTRAINTS_MAX;
 use bailiwick_core::command::{
@@ -162,4 +163,27 @@ fn a_part_inherits_every_constraint_and_may_have_more() {
     }
     let plain = ledger.given(Command::DelegateGrant(part(root, "second"))).grant.unwrap();
     assert_eq!(ledger.allowed(call("/srv/a")), plain);
+}
+
+#[test]
+fn what_people_approve_keeps_the_constraints_that_they_were_shown() {
+    let mut ledger = Ledger::with_policies(&[
+        r#"@approval("owner") permit (principal is Agent, action, resource);"#,
+        "permit (principal is Owner, action, resource);",
+    ]);
+    let request = Command::RequestGrant(bound(&["/path=prefix:/srv/reports/"]));
+    assert!(matches!(ledger.when(agent_key("helper"), request), Answer::Done(_)));
+    let (approval, asked) = ledger.state.approvals().after(None).next().unwrap();
+    let (shown, lines) = (asked.asked.shown, what_is_shown(&asked.asked).to_string());
+    assert!(lines.contains("argument /path must be") && lines.contains("/srv/reports/"), "{lines}");
+    let alice = super::review::held_by(&mut ledger, "alice");
+    let approve = Command::Approve { approval, shown, reason: None };
+    let Answer::Done(done) = ledger.when(alice, approve) else { panic!() };
+    let grant = done.grant.unwrap();
+    assert_eq!(ledger.allowed(with(json!({"path": "/srv/reports/a"}))), grant);
+    let outside = with(json!({"path": "/srv/a"}));
+    assert_eq!(ledger.denied(outside), DenialCode::ApprovalRequired);
+    // It was for this agent: nobody approved another.
+    let given = Command::DelegateGrant(part(grant, "second"));
+    assert_eq!(ledger.refused(agent_key("helper"), given), RefusalCode::WrongState);
 }

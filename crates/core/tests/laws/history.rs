@@ -2,18 +2,21 @@
 //! their turn comes, so that they often meet something that is there.
 
 use bailiwick_core::arguments::Arguments;
-use bailiwick_core::command::{Authorize, Command, DelegateGrant, IssueGrant, Subject, Submission};
+use bailiwick_core::command::{
+    Authorize, Command, DelegateGrant, IssueCredential, IssueGrant, Subject, Submission,
+};
 use bailiwick_core::event::{Actor, Fact, Recorded, Role, Selector};
-use bailiwick_core::id::{CallId, GrantId, GrantRequestId, TaskId};
-use bailiwick_core::state::Grant;
+use bailiwick_core::id::{ApprovalId, CallId, GrantId, GrantRequestId, TaskId};
+use bailiwick_core::record::hash::Digest;
+use bailiwick_core::state::{Grant, Holder};
 use bailiwick_core::time::{Span, Time};
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::delegation::part;
 use super::harness::{
-    Ledger, actor, agent_key, ask_as, finish, id, issue, keyed, lift, open_task, put_policy,
-    revoke, submission, terms, with_tool, write_agent, write_owner,
+    Ledger, actor, agent_key, ask_as, credential, finish, id, issue, keyed, lift, open_task,
+    put_policy, revoke, submission, terms, with_tool, write_agent, write_owner,
 };
 
 pub(super) const AGENTS: [&str; 4] = ["helper", "second", "third", "nobody"];
@@ -101,6 +104,8 @@ pub(super) enum Step {
         task: usize,
     },
     Deny(usize),
+    /// Of people: which approval, what they say, and who says it.
+    Answer(usize, usize, usize),
     Return(usize, usize),
     Revoke {
         kind: usize,
@@ -168,8 +173,9 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => n().prop_map(Step::CloseTask),
         5 => request,
         12 => issue,
-        12 => delegate,
+        4 => delegate,
         1 => n().prop_map(Step::Deny),
+        2 => (n(), n(), n()).prop_map(|(which, what, who)| Step::Answer(which, what, who)),
         4 => (n(), n()).prop_map(|(grant, way)| Step::Return(grant, way)),
         6 => revoke,
         6 => (n(), n()).prop_map(|(kind, which)| Step::Lift { kind, which }),
@@ -195,7 +201,13 @@ pub(super) struct Story {
 
 impl Story {
     pub(super) fn new() -> Self {
-        Self { ledger: Ledger::with_policies(&FIRST), keyed: Vec::new() }
+        let mut ledger = Ledger::with_policies(&FIRST);
+        for owner in ["alice", "bob"] {
+            let key = credential(&format!("of-{owner}"), Role::Approver, None);
+            let owner = Some(id(owner));
+            ledger.given(Command::IssueCredential(IssueCredential { owner, ..key }));
+        }
+        Self { ledger, keyed: Vec::new() }
     }
 
     /// What the step submits now, in order; nothing when it only moves the clock.
@@ -226,6 +238,7 @@ impl Story {
             Step::Call { .. } | Step::Person { .. } => self.call(step),
             Step::Finish(n) => system(finish(CallId(self.pick(*n, is_call)))),
             Step::OpenTask(n) => admin(Command::OpenTask(open_task(AGENTS[n % 3]))),
+            Step::Answer(which, what, who) => vec![self.answer_people(*which, *what, *who)],
             Step::CloseTask(n) => {
                 admin(Command::CloseTask { task: self.task(*n).unwrap_or(TaskId(0)), reason: None })
             }
@@ -345,8 +358,10 @@ impl Story {
                     grants.filter(|(_, grant)| has_uses(grant)).map(|(id, _)| id).collect();
                 let parent = live.iter().rev().nth(grant % 6).or(live.first()).copied();
                 let parent = parent.unwrap_or(GrantId(1_000_000));
+                let holder = self.ledger.state.grants().get(parent).map(|grant| &grant.holder);
+                let is_first = holder == Some(&Holder::Agent(id(AGENTS[0])));
                 // Most often the owner's other agent.
-                let to = if *to < 12 { AGENTS[to % 2] } else { AGENTS[to % 3] };
+                let to = if *to < 12 { AGENTS[usize::from(is_first)] } else { AGENTS[to % 3] };
                 let narrower = DelegateGrant {
                     task: if *task < 6 { self.task(*task) } else { None },
                     scope: (way % 4 == 1).then(|| id(SCOPES[*way % 6])),
@@ -354,8 +369,7 @@ impl Story {
                     constraints: if *way == 2 { vec![id("/n=max:0")] } else { Vec::new() },
                     ..part(parent, to)
                 };
-                let by =
-                    if way % 2 == 0 { actor(Role::Enforcer) } else { agent_key(AGENTS[way % 3]) };
+                let by = if *way < 12 { actor(Role::Enforcer) } else { agent_key(AGENTS[way % 3]) };
                 let by_child = self.use_of(parent, to, narrower.task);
                 let delegate = submission(by, Command::DelegateGrant(narrower));
                 std::iter::once(delegate).chain(by_child).collect()
@@ -387,6 +401,28 @@ impl Story {
         (ask.task, ask.tool) = (task, grant.tool.clone());
         ask.args = Some(Box::new(Arguments::heard(&json!({"n": 0}))));
         Some(submission(actor(Role::Enforcer), Command::Authorize(Box::new(ask))))
+    }
+
+    /// What a person says to what waits, or an agent to what it asked; now and then somebody else.
+    fn answer_people(&self, which: usize, what: usize, who: usize) -> Submission {
+        let approval = ApprovalId(self.pick(which, |r| r.event.fact.kind() == 100));
+        let known = self.ledger.state.approvals().get(approval);
+        let shown = known.map_or(Digest([0; 32]), |known| known.asked.shown);
+        let shown = if what == 9 { Digest([1; 32]) } else { shown };
+        let owner = ["alice", "alice", "bob"][who % 3];
+        let person = Actor::Credential { id: id(&format!("of-{owner}")), role: Role::Approver };
+        match what {
+            0..10 => submission(person, Command::Approve { approval, shown, reason: None }),
+            10..12 => submission(person, Command::DenyApproval { approval, reason: None }),
+            12 => submission(
+                agent_key(AGENTS[who % 3]),
+                Command::Approve { approval, shown, reason: None },
+            ),
+            _ => submission(
+                agent_key(AGENTS[who % 3]),
+                Command::WithdrawApproval { approval, reason: None },
+            ),
+        }
     }
 
     /// The same grant as an answer to the latest request that fits.

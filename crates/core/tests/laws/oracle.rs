@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use bailiwick_core::arguments::Argument;
 use bailiwick_core::command::{Authorize, Subject};
-use bailiwick_core::event::{Call, Fact, GrantIssued, Issuance, Must, Recorded, Selector};
+use bailiwick_core::event::{
+    ApprovalRequested, Call, Fact, GrantIssued, Issuance, Must, Recorded, Selector,
+};
 use bailiwick_core::id::{GrantId, OwnerId, Resource, TaskId};
 use bailiwick_core::policy::{Decision, Restrictions};
 use bailiwick_core::state::{Verdicts, View};
@@ -144,6 +146,7 @@ impl Oracle<'_> {
             && grant.task.is_none_or(|task| ask.task == Some(task))
             && grant.tool.as_ref().is_none_or(|tool| ask.tool.as_ref() == Some(tool))
             && meets(grant, ask)
+            && self.is_shown(grant, ask)
             && self.is_good(id, grant, asked)
             && !self.is_taken_back(id, grant, ask, owner)
             && self.ancestors(id).into_iter().all(|(id, ancestor)| {
@@ -181,13 +184,33 @@ impl Oracle<'_> {
     fn is_good(&self, id: GrantId, grant: &GrantIssued, asked: &Restrictions) -> bool {
         let uses = self.uses(id);
         let as_policy_says = grant.issuance == Issuance::Operator
-            || (asked.approvals.is_empty()
+            || (self.is_approved(grant, asked)
                 && asked.ttl.is_none_or(|ttl| self.now < grant.not_before.after(ttl))
                 && asked.max_uses.is_none_or(|max| uses < max));
         as_policy_says
             && grant.not_before <= self.now
             && self.now < grant.expires_at
             && uses < grant.max_uses
+    }
+
+    fn approval(&self, grant: &GrantIssued) -> Option<&ApprovalRequested> {
+        match &self.log[usize::try_from(grant.approval?.0).unwrap()].event.fact {
+            Fact::ApprovalRequested(asked) => Some(asked),
+            _ => None,
+        }
+    }
+
+    fn is_approved(&self, grant: &GrantIssued, asked: &Restrictions) -> bool {
+        let met = self.approval(grant).map_or(&[][..], |approval| &approval.needs);
+        asked.approvals.iter().all(|rule| met.contains(rule))
+    }
+
+    /// Histories have no arguments and no disclosed fields: what is left of a call is compared.
+    fn is_shown(&self, grant: &GrantIssued, ask: &Authorize) -> bool {
+        self.approval(grant).filter(|asked| asked.request.is_none()).is_none_or(|asked| {
+            let call = &asked.call;
+            call.task == ask.task && call.tool == ask.tool && call.resource == ask.resource
+        })
     }
 
     fn uses(&self, id: GrantId) -> u32 {

@@ -16,7 +16,7 @@ fn review(grant: GrantId, review: Review) -> Command {
 }
 
 /// A key of role approver that a human holds.
-fn held_by(ledger: &mut Ledger, owner: &str) -> Actor {
+pub(super) fn held_by(ledger: &mut Ledger, owner: &str) -> Actor {
     let key = credential(&format!("key-{owner}"), Role::Approver, None);
     ledger.given(Command::IssueCredential(IssueCredential { owner: Some(id(owner)), ..key }));
     Actor::Credential { id: id(&format!("key-{owner}")), role: Role::Approver }

@@ -2,7 +2,8 @@
 
 use bailiwick_core::command::{Answer, Command, DelegateGrant, Submission};
 use bailiwick_core::event::{Actor, Fact, Role, Selector};
-use bailiwick_core::id::{CallId, GrantId, TaskId};
+use bailiwick_core::id::{ApprovalId, CallId, GrantId, TaskId};
+use bailiwick_core::record::hash::Digest;
 use bailiwick_core::state::Holder;
 use bailiwick_core::time::Time;
 use proptest::prelude::*;
@@ -16,7 +17,7 @@ use super::harness::{
 use super::history::{ACTIONS, POLICIES, RESOURCES, Step, Story, steps};
 
 /// How many kinds of commands [`by_agent`] has.
-const KINDS: usize = 26;
+const KINDS: usize = 29;
 
 /// Everything that there is to submit, by `helper` under its own key; much of it about others.
 fn by_agent(ledger: &Ledger, kind: usize, n: usize) -> Command {
@@ -29,7 +30,7 @@ fn by_agent(ledger: &Ledger, kind: usize, n: usize) -> Command {
         5 => Command::OpenTask(open_task(agent)),
         6 => Command::CloseTask { task: TaskId(at), reason: None },
         7 | 8 => Command::ReturnGrant { grant: any_grant(ledger, n) },
-        24 | 25 => {
+        26 | 27 => {
             let max_uses = Some(1 + kind as u32 % 3);
             let part = DelegateGrant { max_uses, ..part(any_grant(ledger, n), agent) };
             Command::DelegateGrant(part)
@@ -45,6 +46,17 @@ fn by_agent(ledger: &Ledger, kind: usize, n: usize) -> Command {
         20 => Command::ActivatePolicies,
         21 => Command::EnableOwner { owner: id("alice") },
         22 => Command::IssueCredential(credential("mine", Role::Admin, None)),
+        23..26 => {
+            let approvals = ledger.state.approvals();
+            let all: Vec<ApprovalId> = approvals.after(None).map(|(id, _)| id).collect();
+            let approval = all.get(n % all.len().max(1)).copied().unwrap_or(ApprovalId(at));
+            let shown = approvals.get(approval).map_or(Digest([0; 32]), |known| known.asked.shown);
+            match kind % KINDS {
+                23 => Command::Approve { approval, shown, reason: None },
+                24 => Command::DenyApproval { approval, reason: None },
+                _ => Command::WithdrawApproval { approval, reason: None },
+            }
+        }
         _ => Command::UpdateOwner(write_owner("alice")),
     }
 }
