@@ -376,26 +376,6 @@ fn shown(state: &State, grant: &Grant, ask: &Authorize) -> Result<(), DenialCode
     }
 }
 
-/// A grant that policy issued goes no further than policy goes for this very call, now. What was
-/// asked for without naming the tool, or before policy was tightened, may have got more; what people
-/// approved meets the rules that they met and no others. What an operator issued was decided by a
-/// human; what its holder gave on was not.
-fn narrowed(policy: &PolicySays, grant: &Grant, now: Time) -> Result<(), DenialCode> {
-    if grant.issuance == Issuance::Operator {
-        return Ok(());
-    }
-    let asked = &policy.restrictions;
-    if !grant.is_approved(&asked.approvals) {
-        Err(DenialCode::ApprovalRequired)
-    } else if asked.ttl.is_some_and(|ttl| now >= grant.not_before.after(ttl)) {
-        Err(DenialCode::GrantExpired)
-    } else if asked.max_uses.is_some_and(|uses| grant.uses >= uses) {
-        Err(DenialCode::GrantExhausted)
-    } else {
-        Ok(())
-    }
-}
-
 /// The smallest grant, where the agent's own policy says that it may be issued at the call.
 fn just_in_time(
     policy: &PolicySays,

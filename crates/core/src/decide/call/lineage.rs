@@ -2,7 +2,7 @@
 
 use super::{Party, PolicySays, alive, covered};
 use crate::command::Authorize;
-use crate::event::{DenialCode, Selector};
+use crate::event::{DenialCode, Issuance, Selector};
 use crate::id::GrantId;
 use crate::state::{Covered, End, Grant, Holder, State};
 use crate::time::Time;
@@ -37,7 +37,27 @@ pub(super) fn narrowed(
     now: Time,
 ) -> Result<(), DenialCode> {
     let mut line = state.grants().lineage(id).filter_map(|(_, grant)| grant);
-    line.try_for_each(|grant| super::narrowed(policy, grant, now))
+    line.try_for_each(|grant| narrowed_alone(policy, grant, now))
+}
+
+/// A grant that policy issued goes no further than policy goes for this very call, now. What was
+/// asked for without naming the tool, or before policy was tightened, may have got more; what people
+/// approved meets the rules that they met and no others. What an operator issued was decided by a
+/// human; what its holder gave on was not.
+fn narrowed_alone(policy: &PolicySays, grant: &Grant, now: Time) -> Result<(), DenialCode> {
+    if grant.issuance == Issuance::Operator {
+        return Ok(());
+    }
+    let asked = &policy.restrictions;
+    if !grant.is_approved(&asked.approvals) {
+        Err(DenialCode::ApprovalRequired)
+    } else if asked.ttl.is_some_and(|ttl| now >= grant.not_before.after(ttl)) {
+        Err(DenialCode::GrantExpired)
+    } else if asked.max_uses.is_some_and(|uses| grant.uses >= uses) {
+        Err(DenialCode::GrantExhausted)
+    } else {
+        Ok(())
+    }
 }
 
 /// Uses left after this one: of the grant, and of each that it was delegated from.

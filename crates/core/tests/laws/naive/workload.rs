@@ -5,16 +5,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bailiwick_core::command::{
-    Command, DelegateGrant, IssueCredential, IssueGrant, RequestGrant, Revoke, Submission,
-    WriteAgent, WriteOwner,
+    Command, IssueCredential, IssueGrant, RequestGrant, Revoke, Submission, WriteAgent, WriteOwner,
 };
 use bailiwick_core::event::{Actor, Allow, Entity, Fact, Recorded, Role, Selector};
 use bailiwick_core::id::{
-    AgentId, ApprovalId, CallId, GrantId, GrantRequestId, OwnerId, PolicyId, TaskId, Text,
+    AgentId, ApprovalId, CallId, GrantId, GrantRequestId, PolicyId, TaskId, Text,
 };
 use bailiwick_core::properties::Properties;
 use bailiwick_core::record::hash::Digest;
-use bailiwick_core::state::{Holder, View};
+use bailiwick_core::state::View;
 use bailiwick_core::time::{Span, Time};
 use serde_json::json;
 
@@ -46,7 +45,7 @@ pub(super) const RESOURCES: [&str; 10] = [
     "file:///srv/a",
     "file:///srv/a/b",
 ];
-const SCOPES: [&str; 12] = [
+pub(super) const SCOPES: [&str; 12] = [
     "crm://case/1",
     "crm://case/2",
     "crm://case/1/notes",
@@ -77,7 +76,7 @@ pub(super) const OF_RESOURCES: &[&str] = &[
 ];
 pub(super) const OF_ACTIONS: &[&str] = &[r#"{"risk": "high"}"#, r#"{"risk": ["low", "none"]}"#];
 /// What grants demand of arguments, and what arguments calls have.
-const CONSTRAINTS: [&str; 5] = [
+pub(super) const CONSTRAINTS: [&str; 5] = [
     "/path=prefix:/srv/reports/",
     "/n=max:2",
     "/to/0=one-of:[\"x\", 7]",
@@ -419,50 +418,6 @@ impl World {
             issue.terms.constraints.extend(asked.constraints.iter().cloned());
         }
         Command::IssueGrant(issue)
-    }
-
-    /// A part of a recent grant that has something to give, most of the time, and who holds it.
-    fn part(&mut self) -> (DelegateGrant, Option<AgentId>) {
-        let grants = &self.ledger.state.grants();
-        let live = grants.after(None).filter(|(_, g)| g.max_uses > g.uses && g.ended.is_none());
-        let mut live: Vec<(GrantId, AgentId, OwnerId)> = live
-            .filter_map(|(id, grant)| match &grant.holder {
-                Holder::Agent(agent) => Some((id, agent.clone(), grant.owner.clone())),
-                Holder::Owner(_) => None,
-            })
-            .collect();
-        live.drain(..live.len().saturating_sub(12));
-        let parent = if live.is_empty() || self.chance.percent(5) {
-            (self.recent_grant(), id(&self.agent()), id(self.owner()))
-        } else {
-            self.chance.one(&live)
-        };
-        let (parent, holder, owner) = parent;
-        let of_owner = |naive: &Naive, agent: &AgentId| {
-            naive.facts.agent(agent).is_some_and(|(known, _)| known.owner == owner)
-        };
-        let mut to: AgentId = id(&self.agent());
-        for _ in 0..6 {
-            if to != holder && of_owner(&self.naive, &to) {
-                break;
-            }
-            to = id(&self.agent());
-        }
-        let needs_task = self.naive.grant(parent).is_some_and(|grant| grant.fact.task.is_some());
-        let percent = if needs_task { 95 } else { 20 };
-        let task = if self.chance.percent(percent) { self.task_of(&to) } else { None };
-        let scope = self.chance.percent(10).then(|| id(self.chance.one(&SCOPES)));
-        let ttl = self.chance.percent(40).then(|| Span(self.chance.one(&[300, 5_000, 60_000])));
-        let max_uses = self.chance.percent(50).then(|| self.chance.one(&[1, 2, 3]));
-        let constraints = if self.chance.percent(10) {
-            vec![id(self.chance.one(&CONSTRAINTS))]
-        } else {
-            Vec::new()
-        };
-        let justification = None;
-        let part =
-            DelegateGrant { parent, to, task, scope, ttl, max_uses, constraints, justification };
-        (part, Some(holder))
     }
 
     fn selector(&mut self) -> Selector {
