@@ -10,16 +10,19 @@ use crate::time::{Span, Time};
 
 mod approval;
 mod call;
+mod delegate;
 mod disclosed;
 mod entity;
 mod grant;
 mod policy;
 mod registry;
+mod review;
 mod revoke;
 mod task;
 
 pub use approval::{APPROVALS_EACH_MAX, APPROVALS_MAX};
 pub use call::{JIT_TTL, JIT_USES, POLICIES_NAMED_MAX, would_allow};
+pub use delegate::{DELEGATIONS_MAX, DEPTH_MAX};
 pub use disclosed::{DISCLOSED_BYTES_MAX, DISCLOSED_MAX, is_recordable};
 pub use entity::ENTITIES_MAX;
 pub use grant::{REQUESTS_EACH_MAX, TTL_MAX, USES_MAX};
@@ -130,7 +133,7 @@ impl Draft<'_> {
         let on_behalf_of = if let Command::Authorize(call) = &self.submission.command {
             call.on_behalf_of.clone()
         } else {
-            None
+            self.state.human(&self.submission.actor).cloned()
         };
         About {
             actor: self.submission.actor.clone(),
@@ -190,6 +193,10 @@ fn carry_out(draft: &mut Draft<'_>) -> Answer {
         Command::IssueGrant(issue) => grant::issue(draft, issue),
         Command::DenyGrant { request, reason } => grant::deny(draft, *request, reason),
         Command::ReturnGrant { grant } => grant::give_back(draft, *grant),
+        Command::DelegateGrant(delegate) => delegate::delegate(draft, delegate),
+        Command::ReviewGrant { grant, review, reason } => {
+            review::review(draft, *grant, *review, reason)
+        }
         Command::Approve { approval, shown, reason } => {
             approval::approve(draft, *approval, *shown, reason)
         }
@@ -260,7 +267,10 @@ fn permitted(
         Role::Operator => operator_may(&submission.command),
         Role::Enforcer => enforcer_may(&submission.command),
         Role::Agent => agent_may(state, caller.agent, &submission.command),
-        Role::Approver => approver_may(&submission.command),
+        Role::Approver => {
+            approver_may(&submission.command)
+                || review::approver_may(state, &submission.actor, &submission.command)
+        }
         Role::Auditor | Role::Subscriber => false,
     };
     if allowed {
@@ -301,6 +311,7 @@ const fn enforcer_may(command: &Command) -> bool {
             | Command::CloseTask { .. }
             | Command::RequestGrant(_)
             | Command::ReturnGrant { .. }
+            | Command::DelegateGrant(_)
             | Command::WithdrawApproval { .. }
     )
 }
@@ -312,7 +323,7 @@ const fn approver_may(command: &Command) -> bool {
 
 /// An agent speaks for itself only.
 fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool {
-    use crate::command::Subject;
+    use crate::command::{DelegateGrant, Subject};
     use crate::state::Holder;
     let Some(itself) = itself else { return false };
     match command {
@@ -325,7 +336,8 @@ fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool
             state.tasks().get(task).is_some_and(|task| task.opened.agent == *itself)
         }
         Command::RequestGrant(terms) => terms.agent == *itself,
-        Command::ReturnGrant { grant } => {
+        Command::ReturnGrant { grant }
+        | Command::DelegateGrant(DelegateGrant { parent: grant, .. }) => {
             let holder = Holder::Agent(itself.clone());
             state.grants().get(*grant).is_some_and(|grant| grant.holder == holder)
         }
@@ -353,6 +365,7 @@ fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool
         | Command::ActivatePolicies
         | Command::IssueGrant(_)
         | Command::DenyGrant { .. }
+        | Command::ReviewGrant { .. }
         | Command::Approve { .. }
         | Command::DenyApproval { .. }
         | Command::Revoke(_)
