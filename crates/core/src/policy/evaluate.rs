@@ -7,6 +7,7 @@
 
 mod reads;
 mod situation;
+mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
@@ -22,6 +23,7 @@ use cedar_policy_core::parser::Loc;
 use smol_str::SmolStr;
 
 use super::annotation::Annotation;
+use super::inputs::Inputs;
 use super::slice::{Head, Kind};
 use super::{DEPTH_MAX, Fault, Question};
 use crate::id::{AgentId, GroupId, OwnerId};
@@ -286,7 +288,12 @@ impl Condition {
 
     /// Whether it reads what changes from moment to moment.
     pub(super) fn is_volatile(&self) -> bool {
-        self.reads.has(Reads::TIME)
+        self.reads.has(Reads::VOLATILE)
+    }
+
+    /// Whether it reads what only the state of the ledger has.
+    pub(super) fn needs_state(&self) -> bool {
+        self.reads.has(Reads::LIVE)
     }
 
     /// Notes what one part of the condition reads.
@@ -295,6 +302,10 @@ impl Condition {
             ExprKind::GetAttr { expr: of, attr } | ExprKind::HasAttr { expr: of, attr } => {
                 if is_context(of) {
                     self.reads = self.reads.and(Reads::of_context(attr));
+                    return Ok(Walk::Done);
+                }
+                if let Some(path) = path_into_history(expr) {
+                    self.reads = self.reads.and(Reads::of_history(&path));
                     return Ok(Walk::Done);
                 }
                 looked_into(of)?
@@ -352,6 +363,45 @@ enum Walk {
 
 fn is_context(expr: &Expr) -> bool {
     matches!(expr.expr_kind(), ExprKind::Var(Var::Context))
+}
+
+/// The path such as `history.agent.calls` that an expression takes from the context into the history.
+fn path_into_history(expr: &Expr) -> Option<String> {
+    let mut steps = Vec::new();
+    let mut at = expr;
+    while let ExprKind::GetAttr { expr: of, attr } = at.expr_kind() {
+        steps.push(attr.as_str());
+        at = of;
+    }
+    steps.reverse();
+    (is_context(at) && steps.first() == Some(&"history")).then(|| steps.join("."))
+}
+
+/// Where a policy first reads the arguments, if it does.
+pub(super) fn reads_arguments(policy: &cedar_policy::Policy) -> Option<usize> {
+    let mut open: Vec<&Expr> = condition_of(policy).into_iter().collect();
+    let mut first: Option<usize> = None;
+    while let Some(expr) = open.pop() {
+        let kind = expr.expr_kind();
+        let reads = if let ExprKind::GetAttr { expr: of, attr }
+        | ExprKind::HasAttr { expr: of, attr } = kind
+            && is_context(of)
+        {
+            attr == "args"
+        } else if let ExprKind::ExtHasAttr { expr: of, attrs } = kind
+            && is_context(of)
+        {
+            attrs.first() == "args"
+        } else {
+            open.extend(parts(expr));
+            is_context(expr)
+        };
+        if reads {
+            let start = start(expr.source_loc());
+            first = Some(first.map_or(start, |known| known.min(start)));
+        }
+    }
+    first
 }
 
 /// Which entity an expression leads to when its attributes or ancestors are asked for. Only those of
@@ -428,13 +478,43 @@ pub(super) enum Outcome {
     Fails,
 }
 
-/// What each condition comes to for a question, in the order given.
-pub(super) fn outcomes(question: &Question<'_>, conditions: &[&Condition]) -> Vec<Outcome> {
+/// What each condition comes to for a question, in the order given, and the numbers of the ledger's
+/// that they read, by name.
+pub(super) fn outcomes(
+    question: &Question<'_>,
+    conditions: &[&Condition],
+    inputs: Option<&Inputs>,
+) -> (Vec<Outcome>, Vec<(&'static str, i64)>) {
     if conditions.is_empty() {
-        return Vec::new();
+        return Default::default();
     }
     let reads =
         conditions.iter().fold(Reads::default(), |reads, condition| reads.and(condition.reads));
+    (outcomes_reading(question, conditions, inputs, reads), numbers(question, reads))
+}
+
+fn numbers(question: &Question<'_>, reads: Reads) -> Vec<(&'static str, i64)> {
+    let mut numbers = Vec::new();
+    let Some(live) = question.context.live.filter(|_| reads.has(Reads::LIVE)) else {
+        return numbers;
+    };
+    if reads.has(Reads::HISTORY) {
+        let known = (live.history)().numbers().into_iter().enumerate();
+        let read = known.filter(|(at, _)| reads.has_number(*at));
+        numbers.extend(read.map(|(_, (name, number))| (name, i64::from(number))));
+    }
+    if reads.has(Reads::RISK) {
+        numbers.push(("risk", i64::from(live.risk)));
+    }
+    numbers
+}
+
+fn outcomes_reading(
+    question: &Question<'_>,
+    conditions: &[&Condition],
+    inputs: Option<&Inputs>,
+    reads: Reads,
+) -> Vec<Outcome> {
     let extensions = Extensions::all_available();
     let entities = Entities::new().add_entities(
         entities(question, reads, conditions),
@@ -450,7 +530,7 @@ pub(super) fn outcomes(question: &Question<'_>, conditions: &[&Condition]) -> Ve
         EntityUIDEntry::Known { euid: Arc::clone(&question.principal.uid), loc: None },
         EntityUIDEntry::known(uid(&TYPES.action, question.action.as_str()), None),
         EntityUIDEntry::known(uid(&TYPES.resource, question.resource.as_str()), None),
-        Some(Context::Value(Arc::new(context(question, reads)))),
+        Some(Context::Value(Arc::new(context(question, reads, inputs)))),
     );
     let evaluator = Evaluator::new(request, &entities, extensions);
     let slots = Default::default();

@@ -4,8 +4,8 @@
 //! a schema of the actions that it names itself; all actions apply alike, so nothing is lost, and a
 //! set of thousands of policies never multiplies its policies by its actions.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
@@ -14,12 +14,13 @@ use cedar_policy::{Policy, Schema, SchemaFragment, ValidationMode, Validator};
 
 use super::annotation::{self, Terms};
 use super::evaluate::{self, Condition, Literal};
+use super::inputs::Inputs;
 use super::slice::Scope;
 use super::{ACTIONS_MAX, Fault, POLICY_BYTES_MAX, nesting};
 use crate::id::{Action, AgentId, GroupId, OwnerId, PolicyId, Resource};
 
-/// Entity types and the context of every action. Typed `args` for each action, `history`, `risk`,
-/// `session` labels, `environment` and `grant` belong into `Situation` beside `time`.
+/// Entity types and the context of every action. The actions that have an input schema have `args`
+/// beside these.
 const TYPES: &str = r#"entity Group;
 // Tags are properties: principal.hasTag("role") && principal.getTag("role").contains("admin").
 entity Owner in [Group] { id: String } tags Set<String>;
@@ -42,7 +43,18 @@ type Situation = {
   effect: String,
   // UTC; weekday 1 is Monday.
   time: { unix: Long, hour: Long, weekday: Long },
+  // Where the enforcement point says that it stands.
+  environment?: String,
+  // From the ledger: of whoever acts; of them in this task; of them with this tool.
+  history: { agent: Counts, task: Counts, tool: Counts },
+  // From 0, nothing is known, to 100.
+  risk: Long,
+  // The grant that would be used, if there is one.
+  grant?: { uses: Long, uses_left: Long, age_seconds: Long, expires_in_seconds: Long },
 };
+
+type Counts = { calls: Lately, denials: Lately };
+type Lately = { minute: Long, hour: Long, day: Long };
 
 "#;
 
@@ -66,24 +78,39 @@ pub fn schema_text<'a>(actions: impl IntoIterator<Item = &'a Action>) -> String 
 const APPLIES: &str =
     "appliesTo { principal: [Owner, Agent], resource: [Resource], context: Situation }";
 
-/// The schema of [`schema_text`] for these actions. Cedar sets up a new lexer for every text
+/// The input schemas of actions, as JSON Schema.
+pub type InputSchemas = BTreeMap<Action, String>;
+
+/// The schema of [`schema_text`] for these actions, with `args` for those that have `inputs`. Cedar sets up a new lexer for every text
 /// it reads and none for JSON: so the text is read once, and its actions are multiplied as JSON.
-fn schema(actions: &BTreeSet<Action>) -> Result<Schema, Vec<Fault>> {
-    Schema::from_json_value(schema_json(actions))
+fn schema(
+    actions: &BTreeSet<Action>,
+    inputs: &BTreeMap<&Action, Inputs>,
+) -> Result<Schema, Vec<Fault>> {
+    Schema::from_json_value(schema_json(actions, inputs))
         .map_err(|error| faults_of(&DetailedError::from(&error)))
 }
 
-fn schema_json(actions: &BTreeSet<Action>) -> serde_json::Value {
+fn schema_json(
+    actions: &BTreeSet<Action>,
+    inputs: &BTreeMap<&Action, Inputs>,
+) -> serde_json::Value {
     static PROTOTYPE: LazyLock<serde_json::Value> = LazyLock::new(|| {
         let (prototype, _) = SchemaFragment::from_cedarschema_str(&schema_text([]))
             .expect("our own schema is well formed");
         prototype.to_json_value().expect("a schema in Cedar's syntax has a JSON form")
     });
     let mut json = PROTOTYPE.clone();
+    let situation = json[""]["commonTypes"]["Situation"].clone();
     if let Some(known) = json.get_mut("").and_then(|namespace| namespace.get_mut("actions")) {
         let like_every_other = known[ACTIONS[0]].clone();
         for action in actions {
             known[action.as_str()] = like_every_other.clone();
+            if let Some(inputs) = inputs.get(action) {
+                let mut context = situation.clone();
+                context["attributes"]["args"] = inputs.cedar();
+                known[action.as_str()]["appliesTo"]["context"] = context;
+            }
         }
     }
     json
@@ -96,13 +123,15 @@ pub(super) struct Checked {
     pub(super) scope: Scope,
     pub(super) condition: Option<Condition>,
     pub(super) terms: Terms,
+    /// The actions whose input schemas it was validated with.
+    pub(super) typed_by: BTreeSet<Action>,
 }
 
 /// Parses and validates one policy text.
 pub(super) fn check(
     id: &PolicyId,
     text: &str,
-    validators: &mut Validators,
+    validators: &mut Validators<'_>,
 ) -> Result<Checked, Vec<Fault>> {
     if text.len() > POLICY_BYTES_MAX {
         let message =
@@ -121,10 +150,12 @@ pub(super) fn check(
     if !faults.is_empty() {
         return Err(faults);
     }
-    validators.validate(&policy, actions)?;
+    let arguments = evaluate::reads_arguments(&policy);
+    let typed_by = if arguments.is_some() { actions.clone() } else { BTreeSet::new() };
+    validators.validate(&policy, actions, arguments)?;
     let scope = Scope::of(&policy).map_err(|fault| vec![fault])?;
     let condition = Condition::compile(&policy, depth)?;
-    Ok(Checked { forbids, scope, condition, terms })
+    Ok(Checked { forbids, scope, condition, terms, typed_by })
 }
 
 /// The actions that are named, and a fault for each literal that can never be met because it is no
@@ -159,28 +190,58 @@ fn check_literals(literals: &[Literal]) -> (BTreeSet<Action>, Vec<Fault>) {
     (actions, faults)
 }
 
-/// Validators by the actions they know, since most policies of a set name the same few.
-#[derive(Default)]
-pub(super) struct Validators(BTreeMap<BTreeSet<Action>, Validator>);
+/// Validators by the actions they know, and whether they know their arguments: most policies of a
+/// set name the same few.
+pub(super) struct Validators<'a> {
+    schemas: &'a InputSchemas,
+    known: BTreeMap<(BTreeSet<Action>, bool), Known<'a>>,
+}
+
+struct Known<'a> {
+    validator: Validator,
+    inputs: BTreeMap<&'a Action, Inputs>,
+}
 
 /// How many validators are kept at a time; each holds a schema of some kilobytes.
 const VALIDATORS_MAX: usize = 512;
 
-impl Validators {
-    fn validate(&mut self, policy: &Policy, actions: BTreeSet<Action>) -> Result<(), Vec<Fault>> {
-        if !self.0.contains_key(&actions) {
-            let schema = schema(&actions)?;
-            if self.0.len() >= VALIDATORS_MAX {
-                self.0.clear();
-            }
-            self.0.insert(actions.clone(), Validator::new(schema));
+impl<'a> Validators<'a> {
+    pub(super) fn new(schemas: &'a InputSchemas) -> Self {
+        Self { schemas, known: BTreeMap::new() }
+    }
+
+    /// What is known of these actions; of their arguments only where a policy reads them.
+    fn knowing(&mut self, actions: BTreeSet<Action>, typed: bool) -> Result<&Known<'a>, Vec<Fault>> {
+        if self.known.len() >= VALIDATORS_MAX {
+            self.known.clear();
         }
-        let Some(validator) = self.0.get(&actions) else {
-            return Err(vec![Fault::new(0, "there is no schema for the actions of this policy")]);
-        };
+        match self.known.entry((actions, typed)) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(vacant) => {
+                let (actions, _) = vacant.key();
+                let of = actions.iter().filter(|_| typed).filter_map(|action| {
+                    let (action, schema) = self.schemas.get_key_value(action)?;
+                    Some((action, Inputs::of_json_schema(schema).ok()?))
+                });
+                let inputs = of.collect();
+                let validator = Validator::new(schema(actions, &inputs)?);
+                Ok(vacant.insert(Known { validator, inputs }))
+            }
+        }
+    }
+
+    /// `arguments` is where the policy first reads them.
+    fn validate(
+        &mut self,
+        policy: &Policy,
+        actions: BTreeSet<Action>,
+        arguments: Option<usize>,
+    ) -> Result<(), Vec<Fault>> {
+        let named = actions.clone();
+        let known = self.knowing(actions, arguments.is_some())?;
         let set = cedar_policy::PolicySet::from_policies([policy.clone()])
             .map_err(|error| faults_of(&DetailedError::from(&error)))?;
-        let result = validator.validate(&set, ValidationMode::Strict);
+        let result = known.validator.validate(&set, ValidationMode::Strict);
         let mut faults = Vec::new();
         for error in result.validation_errors() {
             faults.extend(faults_of(&DetailedError::from(error)));
@@ -190,9 +251,52 @@ impl Validators {
         for warning in result.validation_warnings() {
             faults.extend(faults_of(&DetailedError::from(warning)));
         }
+        if let Some(offset) = arguments {
+            faults = explained(faults, offset, &named, &known.inputs);
+        }
         faults.sort_by_key(|fault| fault.offset);
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
+}
+
+/// Says of faults about arguments where they come from: an action without a schema, or an argument
+/// that has no exact type.
+fn explained(
+    mut faults: Vec<Fault>,
+    offset: usize,
+    actions: &BTreeSet<Action>,
+    inputs: &BTreeMap<&Action, Inputs>,
+) -> Vec<Fault> {
+    let speaks_of = |fault: &Fault, name: &str| fault.message.contains(&format!("`{name}`"));
+    if faults.iter().any(|fault| speaks_of(fault, "args")) {
+        let mut without = actions.iter().filter(|action| !inputs.contains_key(action)).peekable();
+        let message = if actions.is_empty() {
+            "`context.args` differs from action to action: name the actions".to_owned()
+        } else if without.peek().is_some() {
+            let without: Vec<_> = without.map(|action| format!("`{action}`")).collect();
+            let without = without.join(", ");
+            format!("`context.args` cannot be read: no schema of the arguments of {without}")
+        } else {
+            "`context.args` is read for other actions too: name the actions in the scope".to_owned()
+        };
+        faults.retain(|fault| !speaks_of(fault, "args"));
+        faults.push(Fault::new(offset, message));
+    }
+    for fault in &mut faults {
+        for (action, inputs) in inputs {
+            for left_out in inputs.left_out() {
+                let name = left_out.path.rsplit('.').next().unwrap_or_default();
+                if speaks_of(fault, name) {
+                    let (path, why) = (&left_out.path, left_out.why);
+                    let _ = write!(
+                        fault.message,
+                        "; argument `{path}` of `{action}` cannot be read: {why}"
+                    );
+                }
+            }
+        }
+    }
+    faults
 }
 
 /// What Cedar says, each with its place in the text.
@@ -227,7 +331,7 @@ mod tests {
         let (of_text, warnings) = Schema::from_cedarschema_str(&schema_text([&action])).unwrap();
         assert_eq!(warnings.count(), 0);
         let all = ["approve", "crm/read_case", "list", "request"];
-        for schema in [of_text, schema(&BTreeSet::from([action])).unwrap()] {
+        for schema in [of_text, schema(&BTreeSet::from([action]), &BTreeMap::new()).unwrap()] {
             let mut names: Vec<_> = schema.actions().map(ToString::to_string).collect();
             names.sort();
             assert_eq!(names, all.map(|name| format!("Action::\"{name}\"")));
@@ -239,7 +343,7 @@ mod tests {
         let actions = ["a/b", "s3:GetObject"].map(|name| Action::new(name).unwrap());
         let json = |fragment: SchemaFragment| fragment.to_json_value().unwrap();
         let (text, _) = SchemaFragment::from_cedarschema_str(&schema_text(&actions)).unwrap();
-        let built = schema_json(&BTreeSet::from(actions));
+        let built = schema_json(&BTreeSet::from(actions), &BTreeMap::new());
         assert_eq!(json(text), json(SchemaFragment::from_json_value(built).unwrap()));
     }
 
