@@ -377,29 +377,25 @@ fn path_into_history(expr: &Expr) -> Option<String> {
     (is_context(at) && steps.first() == Some(&"history")).then(|| steps.join("."))
 }
 
-/// Where a policy first reads the arguments, if it does.
+/// Where a policy first reads the arguments, if it does: `args` of anything, since `context` may come
+/// out of an `if`.
 pub(super) fn reads_arguments(policy: &cedar_policy::Policy) -> Option<usize> {
     let mut open: Vec<&Expr> = condition_of(policy).into_iter().collect();
     let mut first: Option<usize> = None;
     while let Some(expr) = open.pop() {
         let kind = expr.expr_kind();
-        let reads = if let ExprKind::GetAttr { expr: of, attr }
-        | ExprKind::HasAttr { expr: of, attr } = kind
-            && is_context(of)
-        {
+        let reads = if let ExprKind::GetAttr { attr, .. } | ExprKind::HasAttr { attr, .. } = kind {
             attr == "args"
-        } else if let ExprKind::ExtHasAttr { expr: of, attrs } = kind
-            && is_context(of)
-        {
-            attrs.first() == "args"
+        } else if let ExprKind::ExtHasAttr { attrs, .. } = kind {
+            attrs.iter().any(|attr| attr == "args")
         } else {
-            open.extend(parts(expr));
-            is_context(expr)
+            false
         };
         if reads {
             let start = start(expr.source_loc());
             first = Some(first.map_or(start, |known| known.min(start)));
         }
+        open.extend(parts(expr));
     }
     first
 }

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use cedar_policy::ffi::DetailedError;
-use cedar_policy::{Policy, Schema, SchemaFragment, ValidationMode, Validator};
+use cedar_policy::{ActionConstraint, Policy, Schema, SchemaFragment, ValidationMode, Validator};
 
 use super::annotation::{self, Terms};
 use super::evaluate::{self, Condition, Literal};
@@ -150,9 +150,14 @@ pub(super) fn check(
     if !faults.is_empty() {
         return Err(faults);
     }
-    let arguments = evaluate::reads_arguments(&policy);
-    let typed_by = if arguments.is_some() { actions.clone() } else { BTreeSet::new() };
-    validators.validate(&policy, actions, arguments)?;
+    let typed_by = match evaluate::reads_arguments(&policy) {
+        None => BTreeSet::new(),
+        Some(offset) => {
+            let of = validators.typing(&policy);
+            of.map_err(|message| vec![Fault::new(offset, message)])?
+        }
+    };
+    validators.validate(&policy, actions, !typed_by.is_empty())?;
     let scope = Scope::of(&policy).map_err(|fault| vec![fault])?;
     let condition = Condition::compile(&policy, depth)?;
     Ok(Checked { forbids, scope, condition, terms, typed_by })
@@ -230,15 +235,36 @@ impl<'a> Validators<'a> {
         }
     }
 
-    /// `arguments` is where the policy first reads them.
+    /// The actions whose arguments a policy reads: those of its scope, each of which must have a
+    /// schema. Elsewhere `context has args` would be false for good, and a forbid would miss.
+    fn typing(&self, policy: &Policy) -> Result<BTreeSet<Action>, String> {
+        let named = match policy.action_constraint() {
+            ActionConstraint::Any => Vec::new(),
+            ActionConstraint::Eq(id) => vec![id],
+            ActionConstraint::In(ids) => ids,
+        };
+        let named = named.iter().filter_map(|id| Action::new(id.id().unescaped()).ok());
+        let named: BTreeSet<Action> = named.collect();
+        if named.is_empty() {
+            let message = "`context.args` differs from action to action: name the actions in the scope, as in `action == Action::\"crm/read_case\"`";
+            return Err(message.to_owned());
+        }
+        let without = named.iter().filter(|action| !self.schemas.contains_key(action));
+        let without: Vec<_> = without.map(|action| format!("`{action}`")).collect();
+        if without.is_empty() {
+            return Ok(named);
+        }
+        let without = without.join(", ");
+        Err(format!("`context.args` cannot be read: there is no input schema of {without}"))
+    }
+
     fn validate(
         &mut self,
         policy: &Policy,
         actions: BTreeSet<Action>,
-        arguments: Option<usize>,
+        typed: bool,
     ) -> Result<(), Vec<Fault>> {
-        let named = actions.clone();
-        let known = self.knowing(actions, arguments.is_some())?;
+        let known = self.knowing(actions, typed)?;
         let set = cedar_policy::PolicySet::from_policies([policy.clone()])
             .map_err(|error| faults_of(&DetailedError::from(&error)))?;
         let result = known.validator.validate(&set, ValidationMode::Strict);
@@ -251,52 +277,26 @@ impl<'a> Validators<'a> {
         for warning in result.validation_warnings() {
             faults.extend(faults_of(&DetailedError::from(warning)));
         }
-        if let Some(offset) = arguments {
-            faults = explained(faults, offset, &named, &known.inputs);
-        }
+        faults.iter_mut().for_each(|fault| explain(fault, &known.inputs));
         faults.sort_by_key(|fault| fault.offset);
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 }
 
-/// Says of faults about arguments where they come from: an action without a schema, or an argument
-/// that has no exact type.
-fn explained(
-    mut faults: Vec<Fault>,
-    offset: usize,
-    actions: &BTreeSet<Action>,
-    inputs: &BTreeMap<&Action, Inputs>,
-) -> Vec<Fault> {
-    let speaks_of = |fault: &Fault, name: &str| fault.message.contains(&format!("`{name}`"));
-    if faults.iter().any(|fault| speaks_of(fault, "args")) {
-        let mut without = actions.iter().filter(|action| !inputs.contains_key(action)).peekable();
-        let message = if actions.is_empty() {
-            "`context.args` differs from action to action: name the actions".to_owned()
-        } else if without.peek().is_some() {
-            let without: Vec<_> = without.map(|action| format!("`{action}`")).collect();
-            let without = without.join(", ");
-            format!("`context.args` cannot be read: no schema of the arguments of {without}")
-        } else {
-            "`context.args` is read for other actions too: name the actions in the scope".to_owned()
-        };
-        faults.retain(|fault| !speaks_of(fault, "args"));
-        faults.push(Fault::new(offset, message));
-    }
-    for fault in &mut faults {
-        for (action, inputs) in inputs {
-            for left_out in inputs.left_out() {
-                let name = left_out.path.rsplit('.').next().unwrap_or_default();
-                if speaks_of(fault, name) {
-                    let (path, why) = (&left_out.path, left_out.why);
-                    let _ = write!(
-                        fault.message,
-                        "; argument `{path}` of `{action}` cannot be read: {why}"
-                    );
-                }
+/// Says of an argument that policies cannot read why that is.
+fn explain(fault: &mut Fault, inputs: &BTreeMap<&Action, Inputs>) {
+    for (action, inputs) in inputs {
+        for left_out in inputs.left_out() {
+            let name = left_out.path.rsplit('.').next().unwrap_or_default();
+            if fault.message.contains(&format!("`{name}`")) {
+                let (path, why) = (&left_out.path, left_out.why);
+                let _ = write!(
+                    fault.message,
+                    "; argument `{path}` of `{action}` cannot be read: {why}"
+                );
             }
         }
     }
-    faults
 }
 
 /// What Cedar says, each with its place in the text.

@@ -218,8 +218,7 @@ impl PolicySet {
         if needs_state && question.context.live.is_none() {
             return Verdict { volatile, ..Verdict::refused() };
         }
-        let inputs = self.inputs_of(question.action);
-        let (outcomes, read) = evaluate::outcomes(question, &conditions, inputs);
+        let (outcomes, read) = evaluate::outcomes(question, &conditions, self.inputs_of(question.action));
         let excused = question.context.justification.is_some();
         let mut verdict = tally(each(&candidates, outcomes), excused);
         verdict.read = read;
@@ -258,8 +257,7 @@ impl PolicySet {
             candidates.retain(|(_, policy)| !of(policy, Condition::needs_state));
         }
         let conditions = conditions_of(&candidates);
-        let inputs = self.inputs_of(question.action);
-        let (outcomes, _) = evaluate::outcomes(question, &conditions, inputs);
+        let (outcomes, _) = evaluate::outcomes(question, &conditions, self.inputs_of(question.action));
         let excused = question.context.justification.is_some();
         for (index, policy, outcome) in each(&candidates, outcomes) {
             let glass = policy.terms.restrictions.breakglass;

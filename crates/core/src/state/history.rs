@@ -238,3 +238,105 @@ impl Window {
         self.trim();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WINDOWS: [Span; 3] = [Span::minutes(1), Span::hours(1), Span::days(1)];
+
+    /// Every event of one key with the moment that it was counted, in milliseconds.
+    #[derive(Default)]
+    struct Naive(BTreeMap<u64, Vec<(Decided, u64)>>);
+
+    impl Naive {
+        fn within(&self, key: u64, of: Decided, now: u64, age: u64) -> u32 {
+            let events = self.0.get(&key).into_iter().flatten();
+            let young = events.filter(|(decided, time)| *decided == of && time + age > now);
+            u32::try_from(young.count()).unwrap()
+        }
+    }
+
+    fn numbers(counts: Counts) -> [(Decided, [u32; 3]); 2] {
+        let of = |lately: Lately| [lately.minute, lately.hour, lately.day];
+        [(Decided::Authorized, of(counts.calls)), (Decided::Denied, of(counts.denials))]
+    }
+
+    fn at(milliseconds: u64) -> Time {
+        Time(milliseconds * 1_000_000)
+    }
+
+    /// Pauses of a moment, of seconds, of minutes and of hours.
+    fn pause() -> impl Strategy<Value = u64> {
+        prop_oneof![4 => 0..900_u64, 2 => 0..20_000_u64, 1 => 0..900_000_u64, 1 => 0..30_000_000_u64]
+    }
+
+    fn event() -> impl Strategy<Value = (u64, u64, Decided)> {
+        let decided = prop_oneof![Just(Decided::Authorized), Just(Decided::Denied)];
+        (pause(), 0..3_u64, decided)
+    }
+
+    proptest! {
+        #[test]
+        fn a_count_is_never_less_than_the_truth_and_at_most_one_step_more(
+            events in prop::collection::vec(event(), 1..200),
+            after in pause(),
+        ) {
+            let mut kept = Kept::<Option<TaskId>>::default();
+            let mut naive = Naive::default();
+            let mut now = 1_795_441_020_123;
+            for (pause, key, decided) in events {
+                now += pause;
+                kept.count(&Some(TaskId(key)), decided, at(now));
+                naive.0.entry(key).or_default().push((decided, now));
+            }
+            now += after;
+            for key in 0..4 {
+                for (decided, counted) in numbers(kept.get(&Some(TaskId(key))).counts(at(now))) {
+                    for ((counted, age), step) in counted.into_iter().zip(WINDOWS).zip(STEP) {
+                        let least = naive.within(key, decided, now, age.0);
+                        let most = naive.within(key, decided, now, age.0 + step.0);
+                        prop_assert!((least..=most).contains(&counted), "{least} {counted} {most}");
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn whatever_gave_way_is_never_counted_less(
+            events in prop::collection::vec((pause(), 0..3 * KEPT_EACH as u64), 1..600),
+        ) {
+            let mut kept = Kept::<Option<TaskId>>::default();
+            let mut naive = Naive::default();
+            let mut now = 1_795_441_020_123;
+            for (pause, key) in events {
+                now += pause / 100;
+                kept.count(&Some(TaskId(key)), Decided::Denied, at(now));
+                naive.0.entry(key).or_default().push((Decided::Denied, now));
+                prop_assert!(kept.of.len() <= KEPT_EACH);
+            }
+            for key in 0..=3 * KEPT_EACH as u64 {
+                let [_, (denied, counted)] = numbers(kept.get(&Some(TaskId(key))).counts(at(now)));
+                for (counted, age) in counted.into_iter().zip(WINDOWS) {
+                    prop_assert!(counted >= naive.within(key, denied, now, age.0));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_window_never_holds_more_than_its_steps() {
+        let mut recent = Recent::default();
+        for second in 0..200_000 {
+            recent.count(Decided::Authorized, at(second * 1_000));
+        }
+        for window in &recent.windows {
+            assert!(window.0.len() <= STEPS as usize + 1, "{}", window.0.len());
+        }
+        let counted = recent.counts(at(199_999_000)).calls;
+        assert_eq!((counted.minute, counted.hour), (61, 3_600 + 20));
+        assert_eq!(recent.counts(at(u64::MAX / 1_000_000)), Counts::default());
+    }
+}
