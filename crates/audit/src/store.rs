@@ -146,6 +146,7 @@ impl Store {
             | Fact::AgentSuspended(_)
             | Fact::AgentReinstated(_)
             | Fact::AgentRetired(_)
+            | Fact::AgentReassigned(_)
             | Fact::PolicyPut(_)
             | Fact::PolicyRemoved(_)
             | Fact::PoliciesActivated(_)
@@ -161,6 +162,21 @@ impl Store {
             | Fact::EntityPut(_)
             | Fact::EntityRemoved(_)
             | Fact::CredentialIssued(_)
+            | Fact::ConfigChanged(_)
+            | Fact::DelegateAdded(_)
+            | Fact::DelegateRemoved(_)
+            | Fact::ToolPinned(_)
+            | Fact::ToolUnpinned(_)
+            | Fact::ToolChanged(_)
+            | Fact::SchemaPut(_)
+            | Fact::ApprovalRequested(_)
+            | Fact::ApprovalGranted(_)
+            | Fact::ApprovalDenied(_)
+            | Fact::ApprovalExpired(_)
+            | Fact::ApprovalWithdrawn(_)
+            | Fact::BreakglassUsed(_)
+            | Fact::AccessReviewed(_)
+            | Fact::RiskChanged(_)
             | Fact::CredentialRevoked(_) => {}
         }
     }
@@ -194,6 +210,11 @@ impl Store {
                 registry.retire_agent(place, &fact.agent, fact.reason.as_ref());
                 let key = Key::Agent(self.names.take(fact.agent.as_str()));
                 self.mark(place, key, How::AgentRetired);
+            }
+            Fact::AgentReassigned(fact) => {
+                registry.reassign_agent(&fact.agent, &fact.to);
+                let key = Key::Agent(self.names.take(fact.agent.as_str()));
+                self.mark(place, key, How::AgentReassigned);
             }
             Fact::PolicyPut(fact) => registry.put_policy(place, fact),
             Fact::PolicyRemoved(fact) => registry.remove_policy(place, &fact.policy),
@@ -283,6 +304,8 @@ impl<'a> Known<'a> {
             Fact::AgentReinstated(fact) => of_agent(&fact.agent),
             Fact::AgentRetired(fact) => of_agent(&fact.agent),
             Fact::FindingRaised(fact) => of_agent(&fact.agent),
+            Fact::RiskChanged(fact) => of_agent(&fact.agent),
+            Fact::AccessReviewed(fact) => of_grant(fact.grant),
             Fact::CredentialIssued(fact) => match &fact.agent {
                 Some(agent) => of_agent(agent),
                 None => (None, None),
@@ -311,6 +334,20 @@ impl<'a> Known<'a> {
             | Fact::GrantIssued(_)
             | Fact::GrantDenied(_)
             | Fact::CallAuthorized(_)
+            | Fact::ConfigChanged(_)
+            | Fact::DelegateAdded(_)
+            | Fact::DelegateRemoved(_)
+            | Fact::ToolPinned(_)
+            | Fact::ToolUnpinned(_)
+            | Fact::ToolChanged(_)
+            | Fact::SchemaPut(_)
+            | Fact::ApprovalRequested(_)
+            | Fact::ApprovalGranted(_)
+            | Fact::ApprovalDenied(_)
+            | Fact::ApprovalExpired(_)
+            | Fact::ApprovalWithdrawn(_)
+            | Fact::BreakglassUsed(_)
+            | Fact::AgentReassigned(_)
             | Fact::CallDenied(_) => (None, None),
         }
     }

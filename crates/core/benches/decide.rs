@@ -157,6 +157,10 @@ fn grant(n: u64) -> GrantIssued {
         policies: Vec::new(),
         policy_hash: Digest([0; 32]),
         justification: None,
+        constraints: Vec::new(),
+        parent: None,
+        approval: None,
+        shown: None,
     }
 }
 
@@ -174,6 +178,10 @@ fn ask(resource: &str) -> Authorize {
         arguments: Some(Digest([3; 32])),
         disclosed: BTreeMap::new(),
         justification: Some(Text::new("the customer asked").unwrap()),
+        args: None,
+        environment: None,
+        correlation: None,
+        actors: Vec::new(),
         told: None,
         finishes: true,
         verdicts: None,

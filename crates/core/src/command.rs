@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use crate::arguments::Arguments;
 use crate::event::{
     Actor, AgentSettings, DenialCode, Effect, Enforcer, Entity, Outcome, RequestKey, Role, Scope,
     Selector, TraceId,
@@ -125,8 +126,24 @@ pub enum Command {
         /// Its name.
         policy: PolicyId,
     },
+    /// Put the input schema of an action on the stage.
+    PutSchema {
+        /// Of which action.
+        action: Action,
+        /// JSON Schema of the arguments.
+        schema: String,
+    },
     /// Make the stage take effect.
     ActivatePolicies,
+    /// Say how far an agent is distrusted.
+    ChangeRisk {
+        /// Who.
+        agent: AgentId,
+        /// From 0 to 100.
+        to: u8,
+        /// Why.
+        reason: Option<Text>,
+    },
     /// Ask for a grant.
     RequestGrant(RequestGrant),
     /// Issue a grant as an operator.
@@ -210,6 +227,10 @@ pub struct IssueCredential {
     pub key_hash: Digest,
     /// When it stops working.
     pub expires_at: Option<Time>,
+    /// The human who holds it, for roles that people act in.
+    pub owner: Option<OwnerId>,
+    /// The credential whose place it takes.
+    pub rotates: Option<CredentialId>,
 }
 
 /// Fields of [`Command::OpenTask`].
@@ -296,6 +317,14 @@ pub struct Authorize {
     pub disclosed: BTreeMap<Text, Text>,
     /// Why, in the caller's words.
     pub justification: Option<Text>,
+    /// The arguments themselves, for policies and grants to read; never recorded.
+    pub args: Option<Box<Arguments>>,
+    /// What the enforcement point says of where it stands, such as `production`.
+    pub environment: Option<Text>,
+    /// The `X-Request-ID` that the question came with.
+    pub correlation: Option<Text>,
+    /// Who acted before, the latest first.
+    pub actors: Vec<Text>,
     /// What the enforcement point says of subject, action and resource, where it may.
     pub told: Option<Box<Told>>,
     /// Whether the enforcement point will report an outcome.

@@ -3,9 +3,9 @@
 
 use crate::command::{Answer, Command, Done, Refusal, RefusalCode, Submission};
 use crate::event::{About, Actor, Event, Fact, Role};
-use crate::id::{CredentialId, GrantId};
+use crate::id::{AgentId, GrantId};
 use crate::record::frame::BODY_BYTES_MAX;
-use crate::state::{Credential, State};
+use crate::state::State;
 use crate::time::{Span, Time};
 
 mod call;
@@ -18,6 +18,8 @@ mod revoke;
 mod task;
 
 pub use call::{JIT_TTL, JIT_USES, POLICIES_NAMED_MAX, would_allow};
+pub use policy::SCHEMAS_MAX;
+pub use registry::RISK_MAX;
 pub use disclosed::{DISCLOSED_BYTES_MAX, DISCLOSED_MAX, is_recordable};
 pub use entity::ENTITIES_MAX;
 pub use grant::{REQUESTS_EACH_MAX, TTL_MAX, USES_MAX};
@@ -58,11 +60,11 @@ pub fn decide(state: &State, submission: &Submission, now: Time) -> Decided {
 /// Who asks is checked first, then whether it was asked before: the answer to a retry does not
 /// depend on what the first time changed. Then whether the role allows it, and then the command.
 fn answer(draft: &mut Draft<'_>) -> Result<Answer, Refusal> {
-    let credential = authenticated(draft.state, draft.submission, draft.now)?;
+    let caller = authenticated(draft.state, draft.submission, draft.now)?;
     if let Some(answer) = repeated(draft.state, draft.submission, draft.now) {
         return Ok(answer);
     }
-    permitted(draft.state, credential, draft.submission)?;
+    permitted(draft.state, caller, draft.submission)?;
     Ok(carry_out(draft))
 }
 
@@ -183,7 +185,11 @@ fn carry_out(draft: &mut Draft<'_>) -> Answer {
         Command::CloseTask { task, reason } => task::close(draft, *task, reason),
         Command::PutPolicy { policy, text, reason } => policy::put(draft, policy, text, reason),
         Command::RemovePolicy { policy } => policy::remove(draft, policy),
+        Command::PutSchema { action, schema } => policy::put_schema(draft, action, schema),
         Command::ActivatePolicies => policy::activate(draft),
+        Command::ChangeRisk { agent, to, reason } => {
+            registry::change_risk(draft, agent, *to, reason)
+        }
         Command::RequestGrant(terms) => grant::request(draft, terms),
         Command::IssueGrant(issue) => grant::issue(draft, issue),
         Command::DenyGrant { request, reason } => grant::deny(draft, *request, reason),
@@ -197,20 +203,42 @@ fn carry_out(draft: &mut Draft<'_>) -> Answer {
     }
 }
 
-/// The actor's credential, which is live and has the role that the actor comes in. None for the
-/// system itself.
+/// Who asks, as far as the ledger knows them.
+struct Caller<'a> {
+    role: Role,
+    /// The agent it speaks for.
+    agent: Option<&'a AgentId>,
+}
+
+/// The actor's credential, which is live and has the role that the actor comes in; or its token, which
+/// the door has verified, of an owner who is registered. None for the system itself.
 fn authenticated<'a>(
     state: &'a State,
-    submission: &Submission,
+    submission: &'a Submission,
     now: Time,
-) -> Result<Option<(&'a CredentialId, &'a Credential)>, Refusal> {
-    let Actor::Credential { id, role } = &submission.actor else { return Ok(None) };
-    let known = state.credentials().get_key_value(id);
-    match known.filter(|(_, credential)| credential.role == *role && credential.is_live(now)) {
-        Some(known) => Ok(Some(known)),
-        None => {
-            let message = format!("credential `{id}` is unknown, revoked or expired");
-            Err(Refusal::new(RefusalCode::CredentialInvalid, message))
+) -> Result<Option<Caller<'a>>, Refusal> {
+    let invalid = |message: String| Err(Refusal::new(RefusalCode::CredentialInvalid, message));
+    match &submission.actor {
+        Actor::System => Ok(None),
+        Actor::Credential { id, role } => {
+            let known = state.credentials().get(id);
+            match known.filter(|known| known.role == *role && known.is_live(now)) {
+                Some(known) => Ok(Some(Caller { role: *role, agent: known.agent.as_ref() })),
+                None => invalid(format!("credential `{id}` is unknown, revoked or expired")),
+            }
+        }
+        Actor::Token { owner, agent, role, .. } => {
+            if (*role == Role::Agent) != agent.is_some() {
+                return invalid(
+                    "a token speaks for an agent if and only if its role is `agent`".to_owned(),
+                );
+            }
+            // That the owner of a call is disabled is for the decision to say, and to record.
+            let is_call = matches!(submission.command, Command::Authorize(_));
+            match state.owners().get(owner).filter(|owner| is_call || !owner.disabled) {
+                Some(_) => Ok(Some(Caller { role: *role, agent: agent.as_ref() })),
+                None => invalid(format!("owner `{owner}` is not registered or disabled")),
+            }
         }
     }
 }
@@ -219,22 +247,22 @@ fn authenticated<'a>(
 /// credential may submit never creates or changes a policy, allowlist, owner or suspension.
 fn permitted(
     state: &State,
-    credential: Option<(&CredentialId, &Credential)>,
+    caller: Option<Caller<'_>>,
     submission: &Submission,
 ) -> Result<(), Refusal> {
-    let Some((id, credential)) = credential else { return Ok(()) };
-    let role = credential.role;
+    let Some(caller) = caller else { return Ok(()) };
+    let role = caller.role;
     let allowed = match role {
         Role::Admin => !is_systems_own(&submission.command),
         Role::Operator => operator_may(&submission.command),
         Role::Enforcer => enforcer_may(&submission.command),
-        Role::Agent => agent_may(state, credential, &submission.command),
+        Role::Agent => agent_may(state, caller.agent, &submission.command),
         Role::Approver | Role::Auditor | Role::Subscriber => false,
     };
     if allowed {
         return Ok(());
     }
-    let message = format!("role `{role}` of credential `{id}` does not allow this");
+    let message = format!("role `{role}` of {} does not allow this", submission.actor);
     Err(Refusal::new(RefusalCode::NotPermitted, message))
 }
 
@@ -253,6 +281,7 @@ const fn operator_may(command: &Command) -> bool {
         command,
         Command::PutPolicy { .. }
             | Command::RemovePolicy { .. }
+            | Command::PutSchema { .. }
             | Command::ActivatePolicies
             | Command::IssueCredential(_)
             | Command::RevokeCredential { .. }
@@ -273,10 +302,10 @@ const fn enforcer_may(command: &Command) -> bool {
 }
 
 /// An agent speaks for itself only.
-fn agent_may(state: &State, credential: &Credential, command: &Command) -> bool {
+fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool {
     use crate::command::Subject;
     use crate::state::Holder;
-    let Some(itself) = &credential.agent else { return false };
+    let Some(itself) = itself else { return false };
     match command {
         Command::Authorize(call) => call.subject == Subject::Agent(itself.clone()),
         Command::Finish(finish) => {
@@ -308,7 +337,9 @@ fn agent_may(state: &State, credential: &Credential, command: &Command) -> bool 
         | Command::RevokeCredential { .. }
         | Command::PutPolicy { .. }
         | Command::RemovePolicy { .. }
+        | Command::PutSchema { .. }
         | Command::ActivatePolicies
+        | Command::ChangeRisk { .. }
         | Command::IssueGrant(_)
         | Command::DenyGrant { .. }
         | Command::Revoke(_)

@@ -4,17 +4,21 @@
 //! reordered or retyped. A change is a new schema number and a pure function that lifts the old
 //! one. Bodies are `salt ‖ bincode(About) ‖ bincode(fact)`; golden bytes of every kind are tested.
 
-use crate::id::{CredentialId, OwnerId, RequestId};
+use std::fmt;
+
+use crate::id::{AgentId, CredentialId, OwnerId, RequestId, Text};
 use crate::record::frame::BODY_BYTES_MAX;
 use crate::record::hash::{Digest, Link};
 use crate::time::Time;
 use bincode::enc::write::{SizeWriter, Writer};
 use bincode::error::EncodeError;
 
+mod approvals;
 mod calls;
 mod credentials;
 mod entities;
 mod findings;
+mod first;
 mod grants;
 mod ledger;
 mod policies;
@@ -22,25 +26,32 @@ mod registry;
 mod revocations;
 mod subjects;
 mod tasks;
+mod tools;
 
+pub use approvals::{
+    APPROVERS_MAX, ApprovalDenied, ApprovalExpired, ApprovalGranted, ApprovalRequested,
+    ApprovalRule, ApprovalRuleError, ApprovalWithdrawn,
+};
 pub use calls::{Call, CallAuthorized, CallDenied, CallFinished, DenialCode, Effect, Outcome};
 pub use credentials::{CredentialIssued, CredentialRevoked, Role};
 pub use entities::{Entity, EntityPut, EntityRemoved};
-pub use findings::{Detector, FindingRaised, Verdict};
+pub use findings::{Detector, FindingRaised, RiskChanged, Verdict};
 pub use grants::{
-    GrantDenied, GrantEnded, GrantIssued, GrantRequested, GrantReturned, Issuance, Scope,
+    AccessReviewed, BreakglassUsed, Constraint, GrantDenied, GrantEnded, GrantIssued,
+    GrantRequested, GrantReturned, Issuance, Must, Plain, Review, Scope,
 };
-pub use ledger::{Continues, KeyRotated, LedgerCreated, WriterStarted};
-pub use policies::{PoliciesActivated, PolicyPut, PolicyRemoved};
+pub use ledger::{ConfigChanged, Continues, KeyRotated, LedgerCreated, Pinning, WriterStarted};
+pub use policies::{PoliciesActivated, PolicyPut, PolicyRemoved, SchemaPut};
 pub use registry::{KINDS, name_of};
 pub use revocations::{
     ENFORCERS_NAMED_MAX, Enforcer, RevocationEnforced, RevocationIssued, Selector, SuspensionLifted,
 };
 pub use subjects::{
-    AgentReinstated, AgentRetired, AgentSettings, AgentSuspended, AgentWritten, Allow,
-    OwnerDisabled, OwnerEnabled, OwnerWritten,
+    AgentReassigned, AgentReinstated, AgentRetired, AgentSettings, AgentSuspended, AgentWritten,
+    Allow, DelegateAdded, DelegateRemoved, OwnerDisabled, OwnerEnabled, OwnerWritten,
 };
 pub use tasks::{TaskClosed, TaskOpened};
+pub use tools::{ToolChanged, ToolPinned, ToolUnpinned};
 
 /// Bytes of random salt in front of every body, so that small bodies cannot be guessed.
 pub const SALT_BYTES: usize = 16;
@@ -70,6 +81,32 @@ pub enum Actor {
         /// Its role at that time.
         role: Role,
     },
+    /// The bearer of an access token (RFC 9068) of a trusted issuer.
+    Token {
+        /// The issuer.
+        issuer: Text,
+        /// Whose authority it carries: the token's `sub`.
+        owner: OwnerId,
+        /// The agent that acts: the token's `act.sub`.
+        agent: Option<AgentId>,
+        /// The role that the issuer's tokens were given for it.
+        role: Role,
+    },
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System => f.write_str("the system"),
+            Self::Credential { id, .. } => write!(f, "credential `{id}`"),
+            Self::Token { issuer, owner, agent: None, .. } => {
+                write!(f, "`{owner}` with a token of {issuer}")
+            }
+            Self::Token { issuer, owner, agent: Some(agent), .. } => {
+                write!(f, "agent `{agent}` for `{owner}` with a token of {issuer}")
+            }
+        }
+    }
 }
 
 /// A caller's own id for a command together with the digest of that command, so that the same id
@@ -197,8 +234,18 @@ const CODEC: bincode::config::Configuration<
     bincode::config::Limit<CLAIM_BYTES_MAX>,
 > = bincode::config::standard().with_limit::<CLAIM_BYTES_MAX>();
 
+/// The newest schema of a kind: the second where the first has another type.
+macro_rules! newest {
+    () => {
+        1
+    };
+    ($old:ty) => {
+        2
+    };
+}
+
 macro_rules! facts {
-    ($($kind:literal $name:literal $variant:ident($type:ty);)+) => {
+    ($($kind:literal $name:literal $variant:ident($type:ty) $(after $old:ty)?;)+) => {
         /// What happened: one variant a kind.
         #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
         #[serde(tag = "kind", content = "data")]
@@ -224,7 +271,7 @@ macro_rules! facts {
             /// The schema number of the kind's type.
             #[must_use]
             pub const fn schema(&self) -> u8 {
-                1
+                match self {$(Self::$variant(_) => newest!($($old)?),)+}
             }
 
             fn encode_to(&self, out: &mut impl Writer) -> Result<(), EncodeError> {
@@ -233,12 +280,16 @@ macro_rules! facts {
                 )+}
             }
 
-            fn decode_from(kind: u16, bytes: &[u8]) -> Option<Result<(Self, usize), bincode::error::DecodeError>> {
-                match kind {
-                    $($kind => Some(
+            fn decode_from(kind: u16, schema: u8, bytes: &[u8]) -> Option<Result<(Self, usize), bincode::error::DecodeError>> {
+                match (kind, schema) {
+                    $(($kind, newest!($($old)?)) => Some(
                         bincode::borrow_decode_from_slice::<$type, _>(bytes, CODEC)
                             .map(|(fact, used)| (Self::$variant(fact), used)),
                     ),)+
+                    $($(($kind, 1) => Some(
+                        bincode::borrow_decode_from_slice::<$old, _>(bytes, CODEC)
+                            .map(|(fact, used)| (Self::$variant(fact.into()), used)),
+                    ),)?)+
                     _ => None,
                 }
             }
@@ -253,37 +304,53 @@ facts! {
     1 "ledger.created" LedgerCreated(LedgerCreated);
     2 "writer.started" WriterStarted(WriterStarted);
     3 "key.rotated" KeyRotated(KeyRotated);
+    5 "config.changed" ConfigChanged(ConfigChanged);
     20 "owner.registered" OwnerRegistered(OwnerWritten);
     21 "owner.updated" OwnerUpdated(OwnerWritten);
     22 "owner.disabled" OwnerDisabled(OwnerDisabled);
     23 "owner.enabled" OwnerEnabled(OwnerEnabled);
+    24 "delegate.added" DelegateAdded(DelegateAdded);
+    25 "delegate.removed" DelegateRemoved(DelegateRemoved);
     30 "agent.registered" AgentRegistered(AgentWritten);
     31 "agent.updated" AgentUpdated(AgentWritten);
     32 "agent.suspended" AgentSuspended(AgentSuspended);
     33 "agent.reinstated" AgentReinstated(AgentReinstated);
     34 "agent.retired" AgentRetired(AgentRetired);
+    35 "agent.reassigned" AgentReassigned(AgentReassigned);
     40 "entity.put" EntityPut(EntityPut);
     41 "entity.removed" EntityRemoved(EntityRemoved);
+    42 "tool.pinned" ToolPinned(ToolPinned);
+    43 "tool.unpinned" ToolUnpinned(ToolUnpinned);
+    44 "tool.changed" ToolChanged(ToolChanged);
     50 "policy.put" PolicyPut(PolicyPut);
     51 "policy.removed" PolicyRemoved(PolicyRemoved);
+    52 "schema.put" SchemaPut(SchemaPut);
     53 "policies.activated" PoliciesActivated(PoliciesActivated);
-    60 "credential.issued" CredentialIssued(CredentialIssued);
+    60 "credential.issued" CredentialIssued(CredentialIssued) after first::CredentialIssued;
     61 "credential.revoked" CredentialRevoked(CredentialRevoked);
     70 "task.opened" TaskOpened(TaskOpened);
     71 "task.closed" TaskClosed(TaskClosed);
-    80 "grant.requested" GrantRequested(GrantRequested);
-    81 "grant.issued" GrantIssued(GrantIssued);
+    80 "grant.requested" GrantRequested(GrantRequested) after first::GrantRequested;
+    81 "grant.issued" GrantIssued(GrantIssued) after first::GrantIssued;
     82 "grant.denied" GrantDenied(GrantDenied);
     83 "grant.returned" GrantReturned(GrantReturned);
     84 "grant.expired" GrantExpired(GrantEnded);
     85 "grant.exhausted" GrantExhausted(GrantEnded);
-    110 "call.authorized" CallAuthorized(CallAuthorized);
-    111 "call.denied" CallDenied(CallDenied);
+    86 "access.reviewed" AccessReviewed(AccessReviewed);
+    87 "breakglass.used" BreakglassUsed(BreakglassUsed);
+    100 "approval.requested" ApprovalRequested(ApprovalRequested);
+    101 "approval.granted" ApprovalGranted(ApprovalGranted);
+    102 "approval.denied" ApprovalDenied(ApprovalDenied);
+    103 "approval.expired" ApprovalExpired(ApprovalExpired);
+    104 "approval.withdrawn" ApprovalWithdrawn(ApprovalWithdrawn);
+    110 "call.authorized" CallAuthorized(CallAuthorized) after first::CallAuthorized;
+    111 "call.denied" CallDenied(CallDenied) after first::CallDenied;
     112 "call.finished" CallFinished(CallFinished);
     120 "revocation.issued" RevocationIssued(RevocationIssued);
     121 "suspension.lifted" SuspensionLifted(SuspensionLifted);
     122 "revocation.enforced" RevocationEnforced(RevocationEnforced);
     130 "finding.raised" FindingRaised(FindingRaised);
+    132 "risk.changed" RiskChanged(RiskChanged);
 }
 
 impl Event {
@@ -340,13 +407,10 @@ impl Event {
             return Err(bad(format!("{} bytes are more than a body has", body.len())));
         }
         let after_salt = body.get(SALT_BYTES..).ok_or_else(|| bad("no salt".to_owned()))?;
-        if schema != 1 {
-            return Err(DecodeError::Unknown { kind, schema });
-        }
         let (about, used) = bincode::borrow_decode_from_slice::<About, _>(after_salt, CODEC)
             .map_err(|e| bad(e.to_string()))?;
         let rest = &after_salt[used..];
-        let (fact, used) = Fact::decode_from(kind, rest)
+        let (fact, used) = Fact::decode_from(kind, schema, rest)
             .ok_or(DecodeError::Unknown { kind, schema })?
             .map_err(|e| bad(e.to_string()))?;
         if used != rest.len() {

@@ -262,7 +262,16 @@ fn narrowing(fact: &Fact) -> Option<Narrowing> {
         Fact::GrantReturned(fact) => ends(Selector::Grant(fact.grant), false, &None),
         Fact::OwnerUpdated(fact) => recheck(Selector::Owner(fact.owner.clone())),
         Fact::AgentUpdated(fact) => recheck(Selector::Agent(fact.agent.clone())),
-        Fact::PoliciesActivated(_) => recheck(Selector::All),
+        Fact::PoliciesActivated(_) | Fact::ConfigChanged(_) | Fact::SchemaPut(_) => {
+            recheck(Selector::All)
+        }
+        Fact::AgentReassigned(fact) => {
+            ends(Selector::Agent(fact.agent.clone()), false, &fact.reason)
+        }
+        Fact::DelegateRemoved(fact) => recheck(Selector::Owner(fact.owner.clone())),
+        Fact::ToolPinned(fact) => recheck(Selector::Tool(fact.tool.clone())),
+        Fact::ToolUnpinned(fact) => recheck(Selector::Tool(fact.tool.clone())),
+        Fact::RiskChanged(fact) => recheck(Selector::Agent(fact.agent.clone())),
         Fact::EntityPut(EntityPut { entity, .. })
         | Fact::EntityRemoved(EntityRemoved { entity }) => recheck(match entity {
             Entity::Owner(id) => Selector::Owner(id.clone()),
@@ -274,6 +283,16 @@ fn narrowing(fact: &Fact) -> Option<Narrowing> {
         | Fact::KeyRotated(_)
         | Fact::OwnerRegistered(_)
         | Fact::OwnerEnabled(_)
+        | Fact::DelegateAdded(_)
+        // The revocation beside it says what it ends.
+        | Fact::ToolChanged(_)
+        | Fact::AccessReviewed(_)
+        | Fact::BreakglassUsed(_)
+        | Fact::ApprovalRequested(_)
+        | Fact::ApprovalGranted(_)
+        | Fact::ApprovalDenied(_)
+        | Fact::ApprovalExpired(_)
+        | Fact::ApprovalWithdrawn(_)
         | Fact::AgentRegistered(_)
         | Fact::AgentReinstated(_)
         | Fact::PolicyPut(_)

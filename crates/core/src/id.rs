@@ -357,6 +357,8 @@ number! {
     CallId = "call";
     /// A revocation: the index of its `revocation.issued`.
     RevocationId = "revocation";
+    /// An approval: the index of its `approval.requested`.
+    ApprovalId = "approval";
     /// A finding: the index of its `finding.raised`.
     FindingId = "finding";
 }

@@ -21,6 +21,7 @@
 //! # Ok::<(), bailiwick_core::id::IdError>(())
 //! ```
 
+pub mod arguments;
 pub mod id;
 pub mod properties;
 pub mod time;

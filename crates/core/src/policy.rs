@@ -57,7 +57,8 @@ use crate::id::{Action, PolicyId, Resource, SessionId, TaskId, Text, ToolId};
 use crate::properties::Properties;
 use crate::time::{Span, Time};
 
-pub use annotation::{ApprovalRule, ApprovalRuleError, Restrictions};
+pub use crate::event::{APPROVERS_MAX, ApprovalRule, ApprovalRuleError};
+pub use annotation::Restrictions;
 pub use circumstances::{Counts, History, Lately, Live, UsableGrant};
 pub use evaluate::Principal;
 pub use inputs::{Inputs, InputsError, LeftOut, SCHEMA_BYTES_MAX};
@@ -79,8 +80,6 @@ pub const OPERATORS_MAX: usize = 1_000;
 pub const DEPTH_MAX: usize = 100;
 /// The most path segments of a resource that policies look at; a resource with more is denied.
 pub const SEGMENTS_MAX: usize = 100;
-/// The most people whose approval a policy may ask for.
-pub const APPROVERS_MAX: u32 = 100;
 /// The longest life of a grant that a policy may allow.
 pub const TTL_MAX: Span = Span::days(30);
 /// The longest life of a grant that a policy annotated `@breakglass` may allow.

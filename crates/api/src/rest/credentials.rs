@@ -104,6 +104,8 @@ pub(crate) async fn create(
         agent: body.agent.as_deref().map(AgentId::new).transpose()?,
         key_hash: desk.ledger.key_hash(&key),
         expires_at,
+        owner: None,
+        rotates: None,
     };
     let outcome = desk.submit(&caller, about, Command::IssueCredential(issue)).await?;
     let is_new = outcome.done.repeats.is_none();

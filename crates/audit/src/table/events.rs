@@ -14,6 +14,7 @@ use super::scan::Snapshot;
 use super::sheet::{self, Sheet, columns};
 
 mod calls;
+mod choices;
 mod detail;
 mod grants;
 mod others;
@@ -99,14 +100,16 @@ pub(crate) fn actor_id(actor: &Actor) -> Option<&str> {
     match actor {
         Actor::System => None,
         Actor::Credential { id, .. } => Some(id.as_str()),
+        Actor::Token { owner, agent: None, .. } => Some(owner.as_str()),
+        Actor::Token { agent: Some(agent), .. } => Some(agent.as_str()),
     }
 }
 
-/// What sort of actor: `system`, or the role of the credential.
+/// What sort of actor: `system`, or the role of the credential or token.
 pub(crate) fn actor_kind(actor: &Actor) -> String {
     match actor {
         Actor::System => "system".to_owned(),
-        Actor::Credential { role, .. } => role.to_string(),
+        Actor::Credential { role, .. } | Actor::Token { role, .. } => role.to_string(),
     }
 }
 
@@ -127,7 +130,10 @@ fn fact(row: &mut Sheet<EventColumn>, index: u64, fact: &Fact) {
         PolicyPut PolicyRemoved PoliciesActivated CredentialIssued CredentialRevoked TaskOpened
         TaskClosed GrantRequested GrantIssued GrantDenied GrantReturned GrantExpired
         GrantExhausted CallAuthorized CallDenied CallFinished RevocationIssued SuspensionLifted
-        RevocationEnforced FindingRaised
+        RevocationEnforced FindingRaised ConfigChanged DelegateAdded DelegateRemoved AgentReassigned
+        ToolPinned ToolUnpinned ToolChanged SchemaPut AccessReviewed BreakglassUsed
+        ApprovalRequested ApprovalGranted ApprovalDenied ApprovalExpired ApprovalWithdrawn
+        RiskChanged
     }
 }
 

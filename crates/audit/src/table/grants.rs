@@ -184,6 +184,9 @@ const fn issuance(issuance: Issuance) -> &'static str {
         Issuance::JustInTime => "just_in_time",
         Issuance::Policy => "policy",
         Issuance::Operator => "operator",
+        Issuance::Approved => "approved",
+        Issuance::Delegated => "delegated",
+        Issuance::BreakGlass => "break_glass",
     }
 }
 

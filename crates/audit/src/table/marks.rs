@@ -46,6 +46,7 @@ pub(crate) enum How {
     Revoked,
     AgentSuspended,
     AgentRetired,
+    AgentReassigned,
     OwnerDisabled,
     TaskClosed,
 }
@@ -58,6 +59,7 @@ impl How {
             Self::Revoked => "revoked",
             Self::AgentSuspended => "agent_suspended",
             Self::AgentRetired => "agent_retired",
+            Self::AgentReassigned => "agent_reassigned",
             Self::OwnerDisabled => "owner_disabled",
             Self::TaskClosed => "task_closed",
         }
@@ -70,6 +72,7 @@ impl How {
             Self::Revoked
             | Self::AgentSuspended
             | Self::AgentRetired
+            | Self::AgentReassigned
             | Self::OwnerDisabled
             | Self::TaskClosed => true,
         }

@@ -271,6 +271,10 @@ impl Registry {
         });
     }
 
+    pub(crate) fn reassign_agent(&mut self, agent: &AgentId, to: &OwnerId) {
+        self.change_agent(agent, |row| row.fact.owner = to.clone());
+    }
+
     pub(crate) fn retire_agent(&mut self, place: Place, agent: &AgentId, reason: Option<&Text>) {
         self.change_agent(agent, |row| {
             row.retired = Some(place.time);

@@ -163,6 +163,7 @@ impl Row for Finding {
             C::Detector,
             match self.fact.detector {
                 Detector::Probing => "probing",
+                Detector::BreakGlass => "break_glass",
             },
         );
         row.set(

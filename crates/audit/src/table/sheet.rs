@@ -13,8 +13,8 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit};
 use bailiwick_core::id::{
-    Action, AgentId, CallId, CredentialId, FindingId, GrantId, GrantRequestId, OwnerId, PolicyId,
-    RequestId, Resource, RevocationId, SessionId, TaskId, Text, ToolId,
+    Action, AgentId, ApprovalId, CallId, CredentialId, FindingId, GrantId, GrantRequestId, OwnerId,
+    PolicyId, RequestId, Resource, RevocationId, SessionId, TaskId, Text, ToolId,
 };
 use bailiwick_core::record::hash::Digest;
 use bailiwick_core::time::Time;
@@ -187,7 +187,7 @@ macro_rules! number_values {
         }
     )+};
 }
-number_values!(GrantId, GrantRequestId, TaskId, CallId, RevocationId, FindingId);
+number_values!(GrantId, ApprovalId, GrantRequestId, TaskId, CallId, RevocationId, FindingId);
 
 /// A column being written.
 enum Column {

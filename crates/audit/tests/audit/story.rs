@@ -86,6 +86,10 @@ impl Story {
             policies: vec![PolicyId::new("read-cases").unwrap()],
             policy_hash: digest(7),
             justification: Some(text("case 1234 was escalated")),
+            constraints: Vec::new(),
+            parent: None,
+            approval: None,
+            shown: None,
         })))
     }
 
@@ -98,6 +102,8 @@ impl Story {
             uses_left,
             policies: vec![PolicyId::new("read-cases").unwrap(), PolicyId::new("owners").unwrap()],
             policy_hash: digest(7),
+            read: BTreeMap::new(),
+            shadow: Vec::new(),
             finishes: true,
         })))
     }
@@ -109,6 +115,9 @@ impl Story {
             grant,
             policies: Vec::new(),
             policy_hash: digest(7),
+            read: BTreeMap::new(),
+            shadow: Vec::new(),
+            approval: None,
         })))
     }
 
@@ -183,6 +192,9 @@ pub(crate) fn call(tool: &str, resource: &str) -> Call {
         arguments: Some(digest(5)),
         disclosed: BTreeMap::from([(text("case_id"), text("1234"))]),
         justification: Some(text("customer asked for =status")),
+        environment: None,
+        correlation: None,
+        actors: Vec::new(),
     }
 }
 

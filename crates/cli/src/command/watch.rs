@@ -58,6 +58,7 @@ fn tell(json: bool, item: &Item) -> Result<()> {
     let by = match &item.by {
         Actor::System => "the ledger itself".to_owned(),
         Actor::Credential { id, role } => format!("{id} ({role})"),
+        Actor::Token { owner, role, .. } => format!("{owner} ({role})"),
     };
     let words = [item.reason_code.as_ref(), item.reason.as_ref()];
     let why: Vec<&str> = words.into_iter().flatten().map(|text| text.as_str()).collect();

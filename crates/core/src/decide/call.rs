@@ -19,6 +19,11 @@ use crate::state::{
 };
 use crate::time::{Span, Time};
 
+mod glass;
+mod live;
+
+use live::Seen;
+
 /// How long a grant issued at a call lives when no policy says so.
 pub const JIT_TTL: Span = Span::minutes(5);
 /// How often a grant issued at a call may be used when no policy says so.
@@ -34,11 +39,12 @@ struct Denial {
     grant: Option<GrantId>,
     policies: Vec<PolicyId>,
     reason: Option<Text>,
+    seen: Seen,
 }
 
 impl From<DenialCode> for Denial {
     fn from(code: DenialCode) -> Self {
-        Self { code, grant: None, policies: Vec::new(), reason: None }
+        Self { code, grant: None, policies: Vec::new(), reason: None, seen: Seen::default() }
     }
 }
 
@@ -53,6 +59,9 @@ enum Source {
 struct Permit {
     source: Source,
     policies: Vec<PolicyId>,
+    /// Whether it is owed to a policy that breaks the glass.
+    breakglass: bool,
+    seen: Seen,
 }
 
 /// Who acts, and on whose authority.
@@ -91,11 +100,14 @@ fn check_id(draft: &Draft<'_>, ask: &Authorize) -> Result<(), Denial> {
 
 fn check(state: &State, ask: &Authorize, now: Time) -> Result<Permit, Denial> {
     let (party, policy) = permitted(state, ask, now)?;
-    match held_grant(state, &party, &policy, ask, now) {
-        Ok(grant) => Ok(Permit { source: Source::Held(grant), policies: policy.ids }),
-        Err(missing) => {
-            just_in_time(&policy, missing).map(|source| Permit { source, policies: policy.ids })
-        }
+    let source = match held_grant(state, &party, &policy, ask, now) {
+        Ok(grant) => Ok(Source::Held(grant)),
+        Err(missing) => just_in_time(&policy, missing),
+    };
+    let (breakglass, seen) = (policy.restrictions.breakglass, policy.seen);
+    match source {
+        Ok(source) => Ok(Permit { source, policies: policy.ids, breakglass, seen }),
+        Err(denial) => Err(Denial { seen: seen.without_shadow(), ..denial }),
     }
 }
 
@@ -124,7 +136,7 @@ fn permitted<'a>(
         allowlisted(agent, ask, now)?;
     }
     // Check 5, detectors that look at a call before it is allowed, joins here.
-    let policy = ask_policies(state, ask, now)?;
+    let policy = ask_policies(state, &party, ask, now)?;
     Ok((party, policy))
 }
 
@@ -190,11 +202,21 @@ pub(super) struct PolicySays {
     pub(super) ids: Vec<PolicyId>,
     pub(super) restrictions: Restrictions,
     pub(super) just_in_time: bool,
+    seen: Seen,
 }
 
-/// Check 6: Cedar, for the agent and for its owner. Both must permit.
-fn ask_policies(state: &State, ask: &Authorize, now: Time) -> Result<PolicySays, Denial> {
+/// Check 6: Cedar, for the agent and for its owner. Both must permit. Arguments of other types than
+/// the policies were validated with are denied before: a forbid could miss them.
+fn ask_policies(
+    state: &State,
+    party: &Party<'_>,
+    ask: &Authorize,
+    now: Time,
+) -> Result<PolicySays, Denial> {
     let view = state.view();
+    if ask.args.as_ref().is_some_and(|args| !view.policies().accept(&ask.action, args)) {
+        return Err(DenialCode::InvalidArguments.into());
+    }
     let early = ask.verdicts.as_ref();
     let is_agent = matches!(ask.subject, Subject::Agent(_));
     let early = early.filter(|v| {
@@ -204,10 +226,11 @@ fn ask_policies(state: &State, ask: &Authorize, now: Time) -> Result<PolicySays,
     let verdicts = match early {
         Some(verdicts) => verdicts,
         None => {
-            asked_now = view.verdicts(ask, now);
+            asked_now = live::verdicts(state, party, ask, now);
             asked_now.as_ref().ok_or(DenialCode::Forbidden)?
         }
     };
+    let seen = Seen::of(verdicts, &view);
     let both = || verdicts.agent.iter().chain(std::iter::once(&verdicts.owner));
     if let Some(no) = both().find(|v| v.decision != policy::Decision::Permit) {
         return Err(Denial {
@@ -215,34 +238,51 @@ fn ask_policies(state: &State, ask: &Authorize, now: Time) -> Result<PolicySays,
             grant: None,
             policies: named(&view, &no.determining),
             reason: no.restrictions.reason.clone(),
+            seen,
         });
     }
     let mut indexes: Vec<_> = both().flat_map(|v| v.determining.iter().copied()).collect();
     indexes.sort_unstable();
     indexes.dedup();
     let owners = &verdicts.owner.restrictions;
-    let just_in_time = verdicts.agent.as_ref().map_or(owners.jit, |agent| agent.restrictions.jit);
+    let asker = verdicts.agent.as_ref().map_or(owners, |agent| &agent.restrictions);
+    let just_in_time = asker.jit || asker.breakglass;
     let restrictions = match &verdicts.agent {
         Some(agent) => agent.restrictions.clone().combine(owners),
         None => owners.clone(),
     };
-    Ok(PolicySays { ids: named(&view, &indexes), restrictions, just_in_time })
+    Ok(PolicySays { ids: named(&view, &indexes), restrictions, just_in_time, seen })
 }
 
 fn named(view: &View, determining: &[PolicyIndex]) -> Vec<PolicyId> {
     view.policy_ids(&determining[..determining.len().min(POLICIES_NAMED_MAX)])
 }
 
-/// What the policies say of a call that is not made now, to issue a grant for it.
+/// What the policies say of a call that is not made now, to issue a grant for it. The glass is broken
+/// at a call only.
 pub(super) fn policies_for(
     state: &State,
     ask: &Authorize,
     now: Time,
 ) -> Result<PolicySays, DenialCode> {
-    standing(state, ask, now)
-        .and_then(|party| party.agent.map_or(Ok(()), |(_, agent)| allowlisted(agent, ask, now)))
-        .and_then(|()| ask_policies(state, ask, now))
+    let party = standing(state, ask, now).map_err(|denial| denial.code)?;
+    party
+        .agent
+        .map_or(Ok(()), |(_, agent)| allowlisted(agent, ask, now))
+        .and_then(|()| ask_policies(state, &party, ask, now))
         .map_err(|denial| denial.code)
+        .and_then(|says| match says.restrictions.breakglass {
+            false => Ok(says),
+            true => Err(DenialCode::Forbidden),
+        })
+}
+
+/// Under whose name a grant that the call may use is held.
+fn holder(party: &Party<'_>) -> Holder {
+    match party.agent {
+        Some((agent, _)) => Holder::Agent(agent.clone()),
+        None => Holder::Owner(party.owner.clone()),
+    }
 }
 
 /// Check 7: the live grant with the lowest index, or why there is none. Of several reasons the one
@@ -254,10 +294,7 @@ fn held_grant(
     ask: &Authorize,
     now: Time,
 ) -> Result<GrantId, (DenialCode, Option<GrantId>)> {
-    let holder = match party.agent {
-        Some((agent, _)) => Holder::Agent(agent.clone()),
-        None => Holder::Owner(party.owner.clone()),
-    };
+    let holder = holder(party);
     let mut live: Option<GrantId> = None;
     let mut dead: Option<(GrantId, DenialCode)> = None;
     let grants = state.grants();
@@ -298,8 +335,12 @@ fn covers(
 
 /// A grant that policy alone issued goes no further than policy goes for this very call, now. What
 /// was asked for without naming the tool, or before policy was tightened, may have got more. What
-/// an operator issued was decided by a human.
+/// an operator issued was decided by a human. Where the glass has to be broken, only what was issued
+/// for that is good, and for nothing else.
 fn narrowed(policy: &PolicySays, grant: &Grant, now: Time) -> Result<(), DenialCode> {
+    if policy.restrictions.breakglass != (grant.issuance == Issuance::BreakGlass) {
+        return Err(DenialCode::NoGrant);
+    }
     if grant.issuance == Issuance::Operator {
         return Ok(());
     }
@@ -322,7 +363,7 @@ fn just_in_time(
 ) -> Result<Source, Denial> {
     if !policy.just_in_time {
         let (code, grant) = missing;
-        return Err(Denial { code, grant, policies: Vec::new(), reason: None });
+        return Err(Denial { grant, ..code.into() });
     }
     if !policy.restrictions.approvals.is_empty() {
         // Recording the request and waiting for the human join here with approvals.
@@ -348,6 +389,8 @@ fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> 
             };
             let not_before = draft.next_time();
             let expires_at = not_before.after(ttl);
+            let issuance =
+                if permit.breakglass { Issuance::BreakGlass } else { Issuance::JustInTime };
             let index = draft.record(Fact::GrantIssued(GrantIssued {
                 agent: call.agent.clone(),
                 owner,
@@ -358,12 +401,19 @@ fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> 
                 not_before,
                 expires_at,
                 max_uses,
-                issuance: Issuance::JustInTime,
+                issuance,
                 request: None,
                 policies: permit.policies.clone(),
                 policy_hash,
                 justification: call.justification.clone(),
+                constraints: Vec::new(),
+                parent: None,
+                approval: None,
+                shown: None,
             }));
+            if permit.breakglass {
+                glass::broken(draft, &call, grant_id(index), &permit.policies);
+            }
             (grant_id(index), expires_at, max_uses, 0)
         }
     };
@@ -376,6 +426,8 @@ fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> 
         policies: permit.policies,
         policy_hash,
         finishes: ask.finishes,
+        read: permit.seen.read,
+        shadow: permit.seen.shadow,
     };
     let index = draft.record_because(grant.0, Fact::CallAuthorized(fact));
     if uses_left == 0 {
@@ -394,6 +446,9 @@ fn deny(draft: &mut Draft<'_>, call: Call, denial: Denial) -> Answer {
         grant: denial.grant,
         policies: denial.policies,
         policy_hash: draft.state.policy_hash(),
+        read: denial.seen.read,
+        shadow: denial.seen.shadow,
+        approval: None,
     };
     let cause = tear_down(draft, &fact);
     let index = match cause {
@@ -457,6 +512,9 @@ fn call_of(state: &State, ask: &Authorize, disclosed: BTreeMap<Text, Text>) -> C
         arguments: ask.arguments,
         disclosed,
         justification: ask.justification.clone(),
+        environment: ask.environment.clone(),
+        correlation: ask.correlation.clone(),
+        actors: ask.actors.clone(),
     }
 }
 

@@ -44,7 +44,9 @@ fn fields(ask: &Authorize) -> Option<BTreeMap<Text, Text>> {
 fn told_by_who_may(draft: &Draft<'_>, ask: &Authorize) -> bool {
     let may = match &draft.submission.actor {
         Actor::System => true,
-        Actor::Credential { role, .. } => matches!(role, Role::Admin | Role::Enforcer),
+        Actor::Credential { role, .. } | Actor::Token { role, .. } => {
+            matches!(role, Role::Admin | Role::Enforcer)
+        }
     };
     may || ask.told.is_none()
 }

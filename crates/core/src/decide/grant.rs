@@ -68,6 +68,10 @@ pub(super) fn request(draft: &mut Draft<'_>, terms: &RequestGrant) -> Answer {
             policies: policy.ids,
             policy_hash: draft.state.policy_hash(),
             justification: terms.justification.clone(),
+            constraints: Vec::new(),
+            parent: None,
+            approval: None,
+            shown: None,
         };
         done.grant = Some(grant_id(draft.record_because(index, Fact::GrantIssued(fact))));
     }
@@ -114,6 +118,10 @@ pub(super) fn issue(draft: &mut Draft<'_>, issue: &IssueGrant) -> Answer {
         policies: Vec::new(),
         policy_hash: draft.state.policy_hash(),
         justification: terms.justification.clone(),
+        constraints: Vec::new(),
+        parent: None,
+        approval: None,
+        shown: None,
     });
     let kind = fact.kind();
     let index = match issue.request {
@@ -246,6 +254,7 @@ fn record_request(draft: &mut Draft<'_>, terms: &RequestGrant, owner: OwnerId) -
         ttl: terms.ttl.unwrap_or(call::JIT_TTL),
         max_uses: terms.max_uses.unwrap_or(call::JIT_USES),
         justification: terms.justification.clone(),
+        constraints: Vec::new(),
     }))
 }
 
@@ -280,6 +289,10 @@ fn as_call(terms: &RequestGrant, resource: &Resource) -> Authorize {
         arguments: None,
         disclosed: BTreeMap::new(),
         justification: terms.justification.clone(),
+        args: None,
+        environment: None,
+        correlation: None,
+        actors: Vec::new(),
         told: None,
         finishes: false,
         verdicts: None,

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::id::{
-    Action, AgentId, CallId, GrantId, OwnerId, PolicyId, Resource, SessionId, TaskId, Text, ToolId,
+    Action, AgentId, ApprovalId, CallId, GrantId, OwnerId, PolicyId, Resource, SessionId, TaskId,
+    Text, ToolId,
 };
 use crate::record::hash::Digest;
 use crate::time::Time;
@@ -212,6 +213,12 @@ pub struct Call {
     pub disclosed: BTreeMap<Text, Text>,
     /// Why, in the caller's words.
     pub justification: Option<Text>,
+    /// What the enforcement point says of where it stands, such as `production`.
+    pub environment: Option<Text>,
+    /// The `X-Request-ID` that the question came with.
+    pub correlation: Option<Text>,
+    /// Who acted before, the latest first: the nested `act` of the token (RFC 8693, section 4.1).
+    pub actors: Vec<Text>,
 }
 
 /// A call was allowed, and this was durable before anyone was told.
@@ -240,6 +247,10 @@ pub struct CallAuthorized {
     pub policy_hash: Digest,
     /// Whether the enforcement point will report an outcome.
     pub finishes: bool,
+    /// The counts and the risk that the policies read, such as `history.agent.calls.minute`.
+    pub read: BTreeMap<Text, i64>,
+    /// Policies annotated `@shadow` that would have changed the answer.
+    pub shadow: Vec<PolicyId>,
 }
 
 /// A call was denied.
@@ -264,6 +275,12 @@ pub struct CallDenied {
     pub policies: Vec<PolicyId>,
     /// The policy set in force.
     pub policy_hash: Digest,
+    /// The counts and the risk that the policies read, such as `history.agent.calls.minute`.
+    pub read: BTreeMap<Text, i64>,
+    /// Policies annotated `@shadow` that would have changed the answer.
+    pub shadow: Vec<PolicyId>,
+    /// The approval that is waited for, or that did not help.
+    pub approval: Option<ApprovalId>,
 }
 
 /// How a call ended.

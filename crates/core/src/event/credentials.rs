@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::id::{AgentId, CredentialId, Text};
+use crate::id::{AgentId, CredentialId, OwnerId, Text};
 use crate::record::hash::Digest;
 use crate::time::Time;
 
@@ -75,6 +75,10 @@ pub struct CredentialIssued {
     pub key_hash: Digest,
     /// When it stops working.
     pub expires_at: Option<Time>,
+    /// The human who holds it, for roles that people act in.
+    pub owner: Option<OwnerId>,
+    /// The credential whose place it takes.
+    pub rotates: Option<CredentialId>,
 }
 
 /// An API key stopped working.

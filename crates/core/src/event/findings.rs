@@ -21,6 +21,8 @@ use crate::id::{AgentId, TaskId, Text};
 pub enum Detector {
     /// Several distinct tools denied in one task.
     Probing,
+    /// A policy annotated `@breakglass` let something through.
+    BreakGlass,
 }
 
 /// What the detector asks for.
@@ -74,4 +76,26 @@ pub struct FindingRaised {
     pub evidence: Vec<u64>,
     /// Words for people.
     pub summary: Text,
+}
+
+/// How much an agent is to be feared changed.
+#[derive(
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
+    schemars::JsonSchema,
+)]
+pub struct RiskChanged {
+    /// About whom.
+    pub agent: AgentId,
+    /// From 0, nothing is known, to 100.
+    pub from: u8,
+    /// The same from now on.
+    pub to: u8,
+    /// Why.
+    pub reason: Option<Text>,
 }

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::DenialCode;
 use crate::id::{
-    Action, AgentId, GrantId, GrantRequestId, IdError, OwnerId, PolicyId, Resource, TaskId, Text,
-    ToolId,
+    Action, AgentId, ApprovalId, GrantId, GrantRequestId, IdError, OwnerId, PolicyId, Resource,
+    TaskId, Text, ToolId,
 };
 use crate::record::hash::Digest;
 use crate::time::{Span, Time};
@@ -109,6 +109,8 @@ pub struct GrantRequested {
     pub max_uses: u32,
     /// Why.
     pub justification: Option<Text>,
+    /// What the arguments have to be.
+    pub constraints: Vec<Constraint>,
 }
 
 /// How a grant came to be.
@@ -131,6 +133,12 @@ pub enum Issuance {
     Policy,
     /// By an operator.
     Operator,
+    /// By people who approved it.
+    Approved,
+    /// By the holder of a wider grant, to another agent.
+    Delegated,
+    /// At a call, by a policy annotated `@breakglass` alone.
+    BreakGlass,
 }
 
 /// A grant; its id is this event's index.
@@ -173,6 +181,14 @@ pub struct GrantIssued {
     pub policy_hash: Digest,
     /// Why.
     pub justification: Option<Text>,
+    /// What the arguments have to be.
+    pub constraints: Vec<Constraint>,
+    /// The grant that it was delegated from, and dies with.
+    pub parent: Option<GrantId>,
+    /// The approval it came of.
+    pub approval: Option<ApprovalId>,
+    /// Digest of what the approvers were shown: it covers that and nothing else.
+    pub shown: Option<Digest>,
 }
 
 /// A request was turned down.
@@ -225,6 +241,144 @@ pub struct GrantReturned {
 pub struct GrantEnded {
     /// Which.
     pub grant: GrantId,
+}
+
+/// What an argument has to be, for a grant to cover the call.
+#[derive(
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
+pub struct Constraint {
+    /// Where the argument stands: a JSON pointer (RFC 6901) into the arguments.
+    pub at: Text,
+    /// What it has to be.
+    pub must: Must,
+}
+
+/// What an argument may be. One that is not there meets nothing.
+#[derive(
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Must {
+    /// Exactly this.
+    Equal(Plain),
+    /// One of these.
+    OneOf(Vec<Plain>),
+    /// A text that begins so.
+    Prefix(Text),
+    /// A whole number of at most this much.
+    Max(i64),
+}
+
+/// A value that has no parts.
+#[derive(
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(untagged)]
+pub enum Plain {
+    /// True or false.
+    Bool(bool),
+    /// A whole number.
+    Integer(i64),
+    /// A text.
+    Text(Text),
+}
+
+/// What a review came to.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Review {
+    /// The grant stays.
+    Keep,
+    /// It was taken back: the revocation stands next to this.
+    Revoke,
+}
+
+/// Somebody looked at a grant and said whether it is still needed.
+#[derive(
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
+    schemars::JsonSchema,
+)]
+pub struct AccessReviewed {
+    /// Whose agents' grants were looked at.
+    pub owner: OwnerId,
+    /// Which grant.
+    pub grant: GrantId,
+    /// What it came to.
+    pub review: Review,
+    /// Why.
+    pub reason: Option<Text>,
+}
+
+/// A policy annotated `@breakglass` alone let a grant be issued.
+#[derive(
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
+    schemars::JsonSchema,
+)]
+pub struct BreakglassUsed {
+    /// Who; none when its owner acts in person.
+    pub agent: Option<AgentId>,
+    /// Whose authority.
+    pub owner: OwnerId,
+    /// The grant that was issued.
+    pub grant: GrantId,
+    /// To do what.
+    pub action: Action,
+    /// To what.
+    pub resource: Resource,
+    /// The policies that let it.
+    pub policies: Vec<PolicyId>,
+    /// Why, in the caller's words: without any nothing is let.
+    pub justification: Text,
 }
 
 #[cfg(test)]

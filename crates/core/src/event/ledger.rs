@@ -2,6 +2,7 @@
 
 use crate::id::Text;
 use crate::record::hash::{LedgerId, Link, PublicKey, Root};
+use crate::time::Span;
 
 /// The ledger's first event.
 #[derive(
@@ -79,4 +80,53 @@ pub struct WriterStarted {
 pub struct KeyRotated {
     /// Ed25519 public key.
     pub key: PublicKey,
+}
+
+/// Who says which definition of a tool is the right one.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Pinning {
+    /// The first definition that is seen.
+    #[default]
+    FirstUse,
+    /// An operator: until then nothing is called.
+    Operator,
+}
+
+/// How the ledger decides, where that is a matter of choice: the whole of it, not a difference.
+#[derive(
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
+pub struct ConfigChanged {
+    /// Who says which definition of a tool is the right one.
+    pub pinning: Pinning,
+    /// How long people may take to answer.
+    pub approval_ttl: Span,
+}
+
+/// Until somebody says otherwise.
+impl Default for ConfigChanged {
+    fn default() -> Self {
+        Self { pinning: Pinning::default(), approval_ttl: Span::minutes(10) }
+    }
 }

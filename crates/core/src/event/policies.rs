@@ -1,6 +1,6 @@
 //! Kinds 50–59: policies, staged one by one and activated as a set.
 
-use crate::id::{PolicyId, Text};
+use crate::id::{Action, PolicyId, Text};
 use crate::record::hash::Digest;
 
 /// A policy was written to the stage. It decides nothing until a set is activated.
@@ -58,4 +58,22 @@ pub struct PoliciesActivated {
     pub count: u32,
     /// Hash over the ordered ids and texts.
     pub hash: Digest,
+}
+
+/// What the arguments of an action look like, from its tool's input schema.
+#[derive(
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
+    schemars::JsonSchema,
+)]
+pub struct SchemaPut {
+    /// Of which action.
+    pub action: Action,
+    /// The input schema: JSON Schema as text.
+    pub schema: String,
 }

@@ -173,3 +173,65 @@ pub struct AgentRetired {
     /// Why.
     pub reason: Option<Text>,
 }
+
+/// A human may act through an owner's agents as the owner could, until then.
+#[derive(
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
+    schemars::JsonSchema,
+)]
+pub struct DelegateAdded {
+    /// Whose agents.
+    pub owner: OwnerId,
+    /// Who may.
+    pub delegate: OwnerId,
+    /// Until when, if not until it is taken back.
+    pub expires_at: Option<Time>,
+}
+
+/// A human may no longer act through an owner's agents.
+#[derive(
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
+    schemars::JsonSchema,
+)]
+pub struct DelegateRemoved {
+    /// Whose agents.
+    pub owner: OwnerId,
+    /// Who no longer may.
+    pub delegate: OwnerId,
+    /// Why.
+    pub reason: Option<Text>,
+}
+
+/// An agent acts for another owner; its grants from before have ended.
+#[derive(
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
+    schemars::JsonSchema,
+)]
+pub struct AgentReassigned {
+    /// Who.
+    pub agent: AgentId,
+    /// For whom it acted.
+    pub from: OwnerId,
+    /// For whom it acts now.
+    pub to: OwnerId,
+    /// Why.
+    pub reason: Option<Text>,
+}

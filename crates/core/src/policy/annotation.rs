@@ -1,62 +1,9 @@
 //! What a policy asks for beside permitting: its annotations, read strictly.
 
-use std::fmt;
-use std::str::FromStr;
-
-use super::{APPROVERS_MAX, BREAKGLASS_TTL_MAX, BREAKGLASS_USES_MAX, Fault, TTL_MAX};
-use crate::id::{GroupId, PolicyId, Text};
+use super::{BREAKGLASS_TTL_MAX, BREAKGLASS_USES_MAX, Fault, TTL_MAX};
+use crate::event::{ApprovalRule, ApprovalRuleError};
+use crate::id::{PolicyId, Text};
 use crate::time::Span;
-
-/// Who must say yes before a grant is issued: `owner`, `group:<name>` or `N of group:<name>`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ApprovalRule {
-    /// The agent's owner.
-    Owner,
-    /// So many different members of a group.
-    Group {
-        /// The group.
-        group: GroupId,
-        /// How many of its members, from 1 to [`APPROVERS_MAX`].
-        count: u32,
-    },
-}
-
-impl fmt::Display for ApprovalRule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Owner => f.write_str("owner"),
-            Self::Group { group, count: 1 } => write!(f, "group:{group}"),
-            Self::Group { group, count } => write!(f, "{count} of group:{group}"),
-        }
-    }
-}
-
-/// A text that is no approval rule.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "is none of `owner`, `group:<name>` and `2 of group:<name>` (at most {APPROVERS_MAX} people)"
-)]
-pub struct ApprovalRuleError;
-
-impl FromStr for ApprovalRule {
-    type Err = ApprovalRuleError;
-
-    fn from_str(text: &str) -> Result<Self, ApprovalRuleError> {
-        if text == "owner" {
-            return Ok(Self::Owner);
-        }
-        let (count, group) = match text.split_once(" of ") {
-            Some((count, group)) => (number(count).ok_or(ApprovalRuleError)?, group),
-            None => (1, text),
-        };
-        let group = group.strip_prefix("group:").ok_or(ApprovalRuleError)?;
-        let group = GroupId::new(group).map_err(|_| ApprovalRuleError)?;
-        if count > APPROVERS_MAX {
-            return Err(ApprovalRuleError);
-        }
-        Ok(Self::Group { group, count })
-    }
-}
 
 /// What permits ask for, combined: the narrowest wins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

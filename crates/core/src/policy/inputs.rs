@@ -64,7 +64,7 @@ pub(super) struct Fields {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Field {
     pub(super) of: Type,
-    required: bool,
+    pub(super) required: bool,
 }
 
 /// A type that policies and JSON share.

@@ -249,7 +249,7 @@ impl<'a> Validators<'a> {
             let message = "`context.args` differs from action to action: name the actions in the scope, as in `action == Action::\"crm/read_case\"`";
             return Err(message.to_owned());
         }
-        let without = named.iter().filter(|action| !self.schemas.contains_key(action));
+        let without = named.iter().filter(|action| !self.schemas.contains_key(*action));
         let without: Vec<_> = without.map(|action| format!("`{action}`")).collect();
         if without.is_empty() {
             return Ok(named);

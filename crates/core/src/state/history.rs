@@ -149,12 +149,13 @@ impl<K: Ord + Clone> Kept<K> {
 #[derive(Debug, Clone, Default, bincode::Encode, bincode::Decode)]
 struct Recent {
     windows: [Window; 3],
-    last: Time,
+    /// When it was counted last, in Unix nanoseconds.
+    last: u64,
 }
 
 impl Recent {
     fn count(&mut self, decided: Decided, now: Time) {
-        self.last = now;
+        self.last = now.0;
         for (window, step) in self.windows.iter_mut().zip(STEP) {
             window.count(decided, number(now, step));
         }

@@ -59,6 +59,8 @@ pub struct Credential {
     pub role: Role,
     /// The agent it speaks for.
     pub agent: Option<AgentId>,
+    /// The human who holds it.
+    pub owner: Option<OwnerId>,
     /// Keyed hash of the key.
     pub key_hash: Digest,
     /// When issued.
@@ -138,6 +140,7 @@ impl State {
         } else if let Fact::TaskClosed(fact) = fact {
             if let Some(task) = self.tasks.remove(&fact.task) {
                 self.probing.task_closed(&task.opened.agent, fact.task);
+                self.history.task_closed(&task.opened.agent, fact.task);
                 self.marks.forget_task(fact.task);
                 self.tasks_of.remove(&(task.opened.agent, fact.task));
             }
@@ -175,6 +178,7 @@ impl State {
             let credential = Credential {
                 role: fact.role,
                 agent: fact.agent.clone(),
+                owner: fact.owner.clone(),
                 key_hash: fact.key_hash,
                 issued: place.time,
                 expires_at: fact.expires_at,

@@ -25,6 +25,8 @@ pub struct CredentialView {
     pub role: Role,
     /// The agent it speaks for.
     pub agent: Option<AgentId>,
+    /// The human who holds it.
+    pub owner: Option<OwnerId>,
     /// When it stops working.
     pub expires_at: Option<Time>,
 }
@@ -327,6 +329,7 @@ impl Derived {
             id: id.clone(),
             role: credential.role,
             agent: credential.agent.clone(),
+            owner: credential.owner.clone(),
             expires_at: credential.expires_at,
         };
         credentials.insert(credential.key_hash, view);

@@ -277,6 +277,8 @@ pub(super) fn credential(name: &str, role: Role, agent: Option<&str>) -> IssueCr
         agent: agent.map(id::<AgentId>),
         key_hash: Digest(*blake3::hash(name.as_bytes()).as_bytes()),
         expires_at: None,
+        owner: None,
+        rotates: None,
     }
 }
 
@@ -341,6 +343,10 @@ pub(super) fn ask_as(subject: Subject, action: &str, resource: &str) -> Authoriz
         arguments: None,
         disclosed: BTreeMap::new(),
         justification: None,
+        args: None,
+        environment: None,
+        correlation: None,
+        actors: Vec::new(),
         told: None,
         finishes: true,
         verdicts: None,

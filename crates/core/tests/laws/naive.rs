@@ -238,6 +238,9 @@ fn how(world: &World, source: &Source) -> &'static str {
         (Scope::Exact(_), Issuance::Operator) => "by an operator's grant",
         (Scope::Exact(_), Issuance::Policy) => "by a grant that policy gave",
         (Scope::Exact(_), Issuance::JustInTime) => "by an earlier call's grant",
+        (Scope::Exact(_), Issuance::Approved) => "by an approved grant",
+        (Scope::Exact(_), Issuance::Delegated) => "by a delegated grant",
+        (Scope::Exact(_), Issuance::BreakGlass) => "by a grant that broke the glass",
     }
 }
 

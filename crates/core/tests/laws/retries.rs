@@ -57,10 +57,11 @@ fn every_administrative_command_repeats_its_first_answer_for_a_quarter_of_an_hou
         assert_eq!(
             ledger.refused(other.actor.clone(), Command::OpenTask(open_task("nobody"))),
             match &other.actor {
-                Actor::Credential { role: Role::Agent, .. } => {
+                Actor::Credential { role: Role::Agent, .. }
+                | Actor::Token { role: Role::Agent, .. } => {
                     bailiwick_core::command::RefusalCode::NotPermitted
                 }
-                Actor::System | Actor::Credential { .. } => {
+                Actor::System | Actor::Credential { .. } | Actor::Token { .. } => {
                     bailiwick_core::command::RefusalCode::NotFound
                 }
             }

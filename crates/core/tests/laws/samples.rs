@@ -12,16 +12,20 @@ use bailiwick_core::event::{
     RevocationIssued, Role, Selector, SuspensionLifted, TaskClosed, TaskOpened, TraceId, Verdict,
     WriterStarted,
 };
-use bailiwick_core::id::{CallId, GrantId, GrantRequestId, TaskId, Text};
+use bailiwick_core::id::{ApprovalId, CallId, GrantId, GrantRequestId, TaskId, Text};
 use bailiwick_core::properties::Properties;
 use bailiwick_core::record::hash::{Digest, LedgerId, Link, PublicKey, Root};
 use bailiwick_core::time::{Span, Time};
 
+mod choices;
+
 use super::harness::{id, text};
+use choices::constraints;
 
 pub(super) fn all() -> Vec<Event> {
     let facts =
-        [ledger(), registry(), entities(), policies(), grants(), calls(), others()].concat();
+        [ledger(), registry(), entities(), policies(), grants(), calls(), others(), choices::all()]
+            .concat();
     let mut events: Vec<Event> =
         facts.into_iter().map(|fact| Event { about: full(), fact }).collect();
     let plain = Fact::AgentReinstated(AgentReinstated { agent: id("helper") });
@@ -98,6 +102,8 @@ fn registry() -> Vec<Fact> {
             agent: Some(id("helper")),
             key_hash: Digest([9; 32]),
             expires_at: Some(Time(1)),
+            owner: Some(id("alice@example.com")),
+            rotates: Some(id("key-0")),
         }),
         Fact::CredentialRevoked(CredentialRevoked { credential: id("key-1"), reason: why() }),
     ]
@@ -145,6 +151,10 @@ fn grants() -> Vec<Fact> {
         policies: vec![id("read-cases"), id("owners")],
         policy_hash: Digest([10; 32]),
         justification: why(),
+        constraints: constraints(),
+        parent: Some(GrantId(79)),
+        approval: Some(ApprovalId(100)),
+        shown: Some(Digest([15; 32])),
     };
     vec![
         Fact::TaskOpened(TaskOpened {
@@ -164,6 +174,7 @@ fn grants() -> Vec<Fact> {
             ttl: Span::minutes(5),
             max_uses: 1,
             justification: why(),
+            constraints: constraints(),
         }),
         Fact::GrantIssued(issued),
         Fact::GrantDenied(GrantDenied {
@@ -177,8 +188,8 @@ fn grants() -> Vec<Fact> {
     ]
 }
 
-fn calls() -> Vec<Fact> {
-    let call = Call {
+pub(super) fn call() -> Call {
+    Call {
         agent: Some(id("helper")),
         owner: Some(id("alice@example.com")),
         task: Some(TaskId(70)),
@@ -191,23 +202,35 @@ fn calls() -> Vec<Fact> {
         arguments: Some(Digest([13; 32])),
         disclosed: BTreeMap::from([(text("case_id"), text("1234")), (text("to"), text("é"))]),
         justification: why(),
-    };
+        environment: Some(text("production")),
+        correlation: Some(text("bfe9eb29-ab87-4ca3-be83-a1d5d8305716")),
+        actors: vec![text("planner"), text("front-desk")],
+    }
+}
+
+fn calls() -> Vec<Fact> {
+    let read = BTreeMap::from([(text("history.agent.calls.minute"), 12), (text("risk"), 30)]);
     vec![
         Fact::CallAuthorized(CallAuthorized {
-            call: call.clone(),
+            call: call(),
             grant: GrantId(81),
             expires_at: Time(1_795_441_320_000_000_001),
             uses_left: 2,
             policies: vec![id("read-cases"), id("owners")],
             policy_hash: Digest([10; 32]),
             finishes: true,
+            read: read.clone(),
+            shadow: vec![id("soon")],
         }),
         Fact::CallDenied(CallDenied {
-            call,
+            call: call(),
             code: DenialCode::GrantRevoked,
             grant: Some(GrantId(81)),
             policies: vec![id("no")],
             policy_hash: Digest([10; 32]),
+            read,
+            shadow: vec![id("soon")],
+            approval: Some(ApprovalId(100)),
         }),
         Fact::CallFinished(CallFinished {
             call: CallId(110),

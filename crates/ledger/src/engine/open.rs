@@ -243,6 +243,8 @@ fn admin_key(home: &Home, projection: &Projection) -> Result<Option<Command>, Er
         agent: None,
         key_hash: hash,
         expires_at: None,
+        owner: None,
+        rotates: None,
     })))
 }
 

@@ -22,6 +22,7 @@ impl Cells for CallDenied {
         call(row, &self.call);
         row.set(C::Decision, "deny");
         row.set(C::Reason, self.code.as_str());
+        row.set_some(C::ApprovalId, self.approval);
         row.set_some(C::GrantId, self.grant);
         row.set_some(C::RuleIds, joined(&self.policies));
         row.set(C::PolicyHash, &self.policy_hash);
@@ -39,7 +40,7 @@ impl Cells for CallFinished {
     }
 }
 
-fn call(row: &mut Sheet<C>, call: &Call) {
+pub(super) fn call(row: &mut Sheet<C>, call: &Call) {
     row.set_some(C::AgentId, call.agent.as_ref());
     row.set_some(C::OwnerId, call.owner.as_ref());
     row.set_some(C::TaskId, call.task);

@@ -25,8 +25,12 @@ impl Cells for GrantIssued {
     fn write(&self, index: u64, row: &mut Sheet<C>) {
         let id = GrantId(index);
         row.set(C::GrantId, id);
-        row.set(C::RootGrantId, id);
-        row.set(C::Depth, 0u8);
+        row.set_some(C::ParentGrantId, self.parent);
+        if self.parent.is_none() {
+            row.set(C::RootGrantId, id);
+            row.set(C::Depth, 0u8);
+        }
+        row.set_some(C::ApprovalId, self.approval);
         row.set_some(C::AgentId, self.agent.as_ref());
         row.set(C::OwnerId, &self.owner);
         row.set_some(C::TaskId, self.task);

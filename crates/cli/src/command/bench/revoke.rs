@@ -114,6 +114,10 @@ fn ask(state: &mut State, n: u64) -> anyhow::Result<Decision> {
         arguments: None,
         disclosed: BTreeMap::new(),
         justification: None,
+        args: None,
+        environment: None,
+        correlation: None,
+        actors: Vec::new(),
         told: None,
         finishes: false,
         verdicts: None,
@@ -202,5 +206,9 @@ fn issued(owner: &OwnerId, agent_number: u64, n: u64) -> anyhow::Result<GrantIss
         policies: Vec::new(),
         policy_hash: Digest([0; 32]),
         justification: None,
+        constraints: Vec::new(),
+        parent: None,
+        approval: None,
+        shown: None,
     })
 }

@@ -1,9 +1,9 @@
 //! Arguments, typed by the input schemas of actions.
 
-use super::{Case, ask, id, refusal, schemas, set};
+use super::{Case, ask, id, refusal, set};
 use crate::arguments::Arguments;
 use crate::id::Action;
-use crate::policy::{Decision, InputSchemas, Inputs, PolicySet, check_one_with};
+use crate::policy::{Decision, InputSchemas, Inputs, PolicySet};
 
 const PERMIT_ALL: &str = "permit (principal, action, resource);";
 

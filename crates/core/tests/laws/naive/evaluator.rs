@@ -408,7 +408,9 @@ fn may_disclose(by: &Submission, ask: &Authorize) -> bool {
     if let Some(told) = &ask.told {
         let may_tell = match &by.actor {
             Actor::System => true,
-            Actor::Credential { role, .. } => [Role::Admin, Role::Enforcer].contains(role),
+            Actor::Credential { role, .. } | Actor::Token { role, .. } => {
+                [Role::Admin, Role::Enforcer].contains(role)
+            }
         };
         if !may_tell {
             return false;
