@@ -18,11 +18,11 @@ mod revoke;
 mod task;
 
 pub use call::{JIT_TTL, JIT_USES, POLICIES_NAMED_MAX, would_allow};
-pub use policy::SCHEMAS_MAX;
-pub use registry::RISK_MAX;
 pub use disclosed::{DISCLOSED_BYTES_MAX, DISCLOSED_MAX, is_recordable};
 pub use entity::ENTITIES_MAX;
 pub use grant::{REQUESTS_EACH_MAX, TTL_MAX, USES_MAX};
+pub use policy::SCHEMAS_MAX;
+pub use registry::RISK_MAX;
 pub use task::{TARGETS_MAX, TASKS_EACH_MAX};
 
 /// How long an allowed call may be repeated to a caller that did not hear the answer.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use crate::command::{Authorize, Subject};
 use crate::detect;
-use crate::event::{Call, Detector, ConfigChanged, DenialCode, Entity, Event, Fact, LedgerCreated, Place};
+use crate::event::{
+    Call, ConfigChanged, DenialCode, Detector, Entity, Event, Fact, LedgerCreated, Place,
+};
 use crate::feed::Feed;
 use crate::id::{AgentId, CredentialId, GrantId, GrantRequestId, OwnerId, PolicyId, TaskId};
 use crate::policy::{History, InputSchemas};

@@ -13,6 +13,7 @@ mod laws {
     mod always;
     mod bodies;
     mod bounded;
+    mod contexts;
     mod denials;
     mod detector;
     mod enforcement;

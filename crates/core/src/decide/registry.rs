@@ -4,8 +4,8 @@ use super::{Draft, refuse};
 use crate::command::{Answer, CreateLedger, IssueCredential, RefusalCode, WriteAgent, WriteOwner};
 use crate::event::{
     AgentReinstated, AgentRetired, AgentSuspended, AgentWritten, CredentialIssued,
-    CredentialRevoked, Fact, LedgerCreated, OwnerDisabled, OwnerEnabled, OwnerWritten, RiskChanged, Role,
-    Selector, SuspensionLifted, WriterStarted,
+    CredentialRevoked, Fact, LedgerCreated, OwnerDisabled, OwnerEnabled, OwnerWritten, RiskChanged,
+    Role, Selector, SuspensionLifted, WriterStarted,
 };
 use crate::id::{AgentId, CredentialId, OwnerId, Text};
 use crate::state::{Agent, AgentStatus};

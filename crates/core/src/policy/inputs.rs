@@ -258,9 +258,7 @@ impl Reader {
             "integer" => Ok(Type::Integer),
             "number" => Ok(Type::Decimal),
             "array" => self.list(schema),
-            "object" if schema.contains_key("properties") => {
-                Ok(Type::Record(self.fields(schema)?))
-            }
+            "object" if schema.contains_key("properties") => Ok(Type::Record(self.fields(schema)?)),
             "object" => Err(Not::Exact("it is an object of any members")),
             "null" => Err(Not::Exact("it is always null")),
             _ => Err(self.form("`type` is none of JSON's types").into()),
@@ -304,11 +302,13 @@ impl Reader {
         }
         let either = schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Value::as_array);
         let Some(either) = either else {
-            return Err(Not::Exact(if schema.contains_key("$ref") || schema.contains_key("allOf") {
-                "it is put together from other schemas"
-            } else {
-                "it may be any value"
-            }));
+            return Err(Not::Exact(
+                if schema.contains_key("$ref") || schema.contains_key("allOf") {
+                    "it is put together from other schemas"
+                } else {
+                    "it may be any value"
+                },
+            ));
         };
         let is_null = |schema: &&Value| schema.get("type").is_some_and(|of| of == "null");
         let others: Vec<&Value> = either.iter().filter(|schema| !is_null(schema)).collect();

@@ -216,7 +216,11 @@ impl<'a> Validators<'a> {
     }
 
     /// What is known of these actions; of their arguments only where a policy reads them.
-    fn knowing(&mut self, actions: BTreeSet<Action>, typed: bool) -> Result<&Known<'a>, Vec<Fault>> {
+    fn knowing(
+        &mut self,
+        actions: BTreeSet<Action>,
+        typed: bool,
+    ) -> Result<&Known<'a>, Vec<Fault>> {
         if self.known.len() >= VALIDATORS_MAX {
             self.known.clear();
         }
@@ -288,7 +292,8 @@ fn explain(fault: &mut Fault, inputs: &BTreeMap<&Action, Inputs>) {
     for (action, inputs) in inputs {
         for left_out in inputs.left_out() {
             let name = left_out.path.rsplit('.').next().unwrap_or_default();
-            if fault.message.contains(&format!("`{name}`")) {
+            let named = ["`", "."].map(|before| format!("{before}{name}`"));
+            if named.iter().any(|named| fault.message.contains(named)) {
                 let (path, why) = (&left_out.path, left_out.why);
                 let _ = write!(
                     fault.message,

@@ -113,7 +113,8 @@ impl PolicySet {
         if let Some(fault) = fault_of_whole(&texts) {
             return Err(PolicyErrors::one(fault));
         }
-        let inputs = schemas.iter().map(|(action, schema)| (action.clone(), self.typed(action, schema)));
+        let inputs =
+            schemas.iter().map(|(action, schema)| (action.clone(), self.typed(action, schema)));
         let inputs = inputs.collect();
         let mut set = Self { hash: hash_of(&texts, schemas), inputs, ..Self::empty() };
         let mut validators = Validators::new(schemas);
@@ -155,7 +156,8 @@ impl PolicySet {
         let schema = |set: &'_ Self, action| set.inputs.get(action).map(|of| of.schema.clone());
         self.policies.get(at).filter(|known| {
             let mut typed_by = known.checked.typed_by.iter();
-            *known.text == *text && typed_by.all(|action| schema(self, action) == schema(other, action))
+            *known.text == *text
+                && typed_by.all(|action| schema(self, action) == schema(other, action))
         })
     }
 
@@ -218,7 +220,8 @@ impl PolicySet {
         if needs_state && question.context.live.is_none() {
             return Verdict { volatile, ..Verdict::refused() };
         }
-        let (outcomes, read) = evaluate::outcomes(question, &conditions, self.inputs_of(question.action));
+        let (outcomes, read) =
+            evaluate::outcomes(question, &conditions, self.inputs_of(question.action));
         let excused = question.context.justification.is_some();
         let mut verdict = tally(each(&candidates, outcomes), excused);
         verdict.read = read;
@@ -257,7 +260,8 @@ impl PolicySet {
             candidates.retain(|(_, policy)| !of(policy, Condition::needs_state));
         }
         let conditions = conditions_of(&candidates);
-        let (outcomes, _) = evaluate::outcomes(question, &conditions, self.inputs_of(question.action));
+        let (outcomes, _) =
+            evaluate::outcomes(question, &conditions, self.inputs_of(question.action));
         let excused = question.context.justification.is_some();
         for (index, policy, outcome) in each(&candidates, outcomes) {
             let glass = policy.terms.restrictions.breakglass;

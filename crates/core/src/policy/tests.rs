@@ -98,9 +98,8 @@ impl Case {
         let session = self.session.map(|id| SessionId::new(id).unwrap());
         let justification = self.justification.map(|why| Text::new(why).unwrap());
         let tool = self.tool.map(|id| ToolId::new(id).unwrap());
-        let args = self.args.map(|json| {
-            Arguments::of_json(&serde_json::from_str(json).unwrap()).unwrap()
-        });
+        let args =
+            self.args.map(|json| Arguments::of_json(&serde_json::from_str(json).unwrap()).unwrap());
         let environment = self.environment.map(|name| Text::new(name).unwrap());
         let known = self.live.unwrap_or_default();
         let (history, grant) = (|| known.history, || known.grant);
@@ -153,8 +152,7 @@ fn schemas() -> InputSchemas {
     let first = r#"{"required": ["who"], "properties": {"n": {"type": "integer"}, "who": {"type": "string"},
         "sum": {"type": "number"}, "tags": {"type": "array", "items": {"type": "string"}}}}"#;
     let second = r#"{"properties": {"n": {"type": "integer"}}}"#;
-    let named =
-        [("bank/pay", payment), ("crm/read_case", case), ("x/1", first), ("x/2", second)];
+    let named = [("bank/pay", payment), ("crm/read_case", case), ("x/1", first), ("x/2", second)];
     named.map(|(action, schema)| (Action::new(action).unwrap(), schema.to_owned())).into()
 }
 

@@ -162,7 +162,8 @@ impl Recent {
     }
 
     fn counts(&self, now: Time) -> Counts {
-        let [minute, hour, day] = [0, 1, 2].map(|n: usize| self.windows[n].sum(number(now, STEP[n])));
+        let [minute, hour, day] =
+            [0, 1, 2].map(|n: usize| self.windows[n].sum(number(now, STEP[n])));
         Counts {
             calls: Lately { minute: minute.0, hour: hour.0, day: day.0 },
             denials: Lately { minute: minute.1, hour: hour.1, day: day.1 },

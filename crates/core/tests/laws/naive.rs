@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bailiwick_core::command::{self, Authorize, Command, Submission};
 use bailiwick_core::decide::Decided;
-use bailiwick_core::event::{DenialCode, Event, Fact, Issuance, Scope};
+use bailiwick_core::event::{DenialCode, Detector, Event, Fact, Issuance, Scope};
 
 use evaluator::{Answer, Denial, Met, Source};
 use policies::{FAMILY, FIRST};
@@ -135,7 +135,18 @@ fn answer_of(decided: &Decided, ask: &Authorize) -> Answer {
         }
         Ok(allowed) => {
             let (source, rest) = match facts.as_slice() {
-                [Fact::GrantIssued(grant), rest @ ..] => (made(grant), rest),
+                [
+                    Fact::GrantIssued(grant),
+                    Fact::BreakglassUsed(used),
+                    Fact::FindingRaised(finding),
+                    rest @ ..,
+                ] => {
+                    assert_eq!(used.grant, allowed.grant);
+                    assert_eq!(Some(&used.justification), ask.justification.as_ref());
+                    assert_eq!(finding.detector, Detector::BreakGlass);
+                    (made(grant, true), rest)
+                }
+                [Fact::GrantIssued(grant), rest @ ..] => (made(grant, false), rest),
                 rest => (Source::Held(allowed.grant), rest),
             };
             let (authorized, used_up) = match rest {
@@ -162,8 +173,9 @@ fn answer_of(decided: &Decided, ask: &Authorize) -> Answer {
     }
 }
 
-fn made(grant: &bailiwick_core::event::GrantIssued) -> Source {
-    assert_eq!(grant.issuance, Issuance::JustInTime);
+fn made(grant: &bailiwick_core::event::GrantIssued, breakglass: bool) -> Source {
+    let issuance = if breakglass { Issuance::BreakGlass } else { Issuance::JustInTime };
+    assert_eq!(grant.issuance, issuance);
     let Scope::Exact(resource) = &grant.scope else { panic!("wider than the call: {grant:?}") };
     let tool = grant.tool.as_ref().map_or_else(String::new, ToString::to_string);
     Source::Made {
@@ -171,6 +183,7 @@ fn made(grant: &bailiwick_core::event::GrantIssued) -> Source {
         owner: grant.owner.clone(),
         names: [grant.action.to_string(), resource.to_string(), tool],
         task: grant.task,
+        breakglass,
     }
 }
 
@@ -229,7 +242,8 @@ fn note(world: &World, submission: &Submission, ask: &Authorize, got: &Answer) {
 
 fn how(world: &World, source: &Source) -> &'static str {
     let id = match source {
-        Source::Made { .. } => return "just in time",
+        Source::Made { breakglass: false, .. } => return "just in time",
+        Source::Made { breakglass: true, .. } => return "by breaking the glass",
         Source::Held(id) => *id,
     };
     let grant = world.naive.grant(id).unwrap();
@@ -290,6 +304,8 @@ fn everything_was_met(met: &Met, least: u64) {
         ("allowed", "by an operator's grant"),
         ("allowed", "by a grant that policy gave"),
         ("allowed", "by an earlier call's grant"),
+        ("allowed", "by breaking the glass"),
+        ("allowed", "by a grant that broke the glass"),
         ("allowed", "a person"),
         ("allowed", "with told properties"),
         ("allowed", "with disclosed fields"),
@@ -305,7 +321,8 @@ fn everything_was_met(met: &Met, least: u64) {
         let always = ["anyone", "shadowed"].contains(&rule.name);
         [("holds", rule.name)].into_iter().chain((!always).then_some(("holds_not", rule.name)))
     });
-    let fails = [("fails", "broken_permit"), ("fails", "broken_forbid")];
+    let fails =
+        [("fails", "broken_permit"), ("fails", "broken_forbid"), ("fails", "large_amounts")];
     for what in words.chain(phrases).chain(holds).chain(fails) {
         let count = met.get(&what).copied().unwrap_or(0);
         assert!(count >= least, "{what:?} came about {count} times, and not {least}");

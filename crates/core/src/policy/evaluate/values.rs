@@ -19,13 +19,10 @@ pub(super) fn record(fields: impl IntoIterator<Item = (&'static str, Value)>) ->
 /// Arguments with exactly the types that policies were validated with; nothing where they differ.
 /// What has no exact type is left out.
 pub(super) fn of_arguments(inputs: &Inputs, arguments: &Arguments) -> Option<Value> {
-    of_record(&inputs.fields, |name| arguments.get(name))
+    of_record(&inputs.fields, |name| arguments.get(name)).filter(|_| inputs.accept(arguments))
 }
 
-fn of_record<'a>(
-    fields: &Fields,
-    member: impl Fn(&str) -> Option<&'a Argument>,
-) -> Option<Value> {
+fn of_record<'a>(fields: &Fields, member: impl Fn(&str) -> Option<&'a Argument>) -> Option<Value> {
     let mut values = BTreeMap::new();
     for (name, field) in &fields.known {
         match member(name) {
@@ -47,7 +44,8 @@ fn of_argument(of: &Type, argument: &Argument) -> Option<Value> {
         (Type::Decimal, Argument::Decimal(parts)) => decimal(*parts),
         (Type::Text, Argument::Text(text)) => Some(Value::from(text.as_str())),
         (Type::List(of), Argument::List(items)) => {
-            let items: Option<Vec<Value>> = items.iter().map(|item| of_argument(of, item)).collect();
+            let items: Option<Vec<Value>> =
+                items.iter().map(|item| of_argument(of, item)).collect();
             Some(Value::set(items?, None))
         }
         (Type::Record(fields), Argument::Record(members)) => {
@@ -83,9 +81,8 @@ pub(super) fn of_history(history: &History) -> Value {
         let numbers = [("minute", of.minute), ("hour", of.hour), ("day", of.day)];
         record(numbers.map(|(name, number)| (name, Value::from(i64::from(number)))))
     };
-    let counts = |of: &Counts| {
-        record([("calls", lately(&of.calls)), ("denials", lately(&of.denials))])
-    };
+    let counts =
+        |of: &Counts| record([("calls", lately(&of.calls)), ("denials", lately(&of.denials))]);
     record([
         ("agent", counts(&history.agent)),
         ("task", counts(&history.task)),

@@ -29,7 +29,6 @@ fn every_json_type_has_its_cedar_type() {
         "!(context.args has note)",
         r#"context.args has account && context.args.account.iban like "DE*""#,
         "context.args has account.iban && !(context.args.account has bank)",
-        "context has args",
     ] {
         assert_eq!(pay(condition, args), Decision::Permit, "{condition}");
         let not = format!("!({condition})");
@@ -87,7 +86,8 @@ fn a_policy_that_reads_what_has_no_type_is_refused_with_its_place() {
     let permit = |scope: &str, condition: &str| {
         refusal(&format!("permit (principal, {scope}, resource)\nwhen {{ {condition} }};"))
     };
-    let unknown = permit(r#"action == Action::"files/delete""#, "context.args.path like \"/etc/*\"");
+    let unknown =
+        permit(r#"action == Action::"files/delete""#, "context.args.path like \"/etc/*\"");
     assert!(unknown.starts_with("2:8 "), "{unknown}");
     assert!(unknown.contains("no input schema of `files/delete`"), "{unknown}");
 
@@ -108,14 +108,26 @@ fn a_policy_that_reads_what_has_no_type_is_refused_with_its_place() {
 
     let both = r#"action in [Action::"bank/pay", Action::"crm/read_case"]"#;
     let refused = permit(both, r#"context.args.amount == decimal("1.0")"#);
-    assert!(refused.contains("`amount`"), "each action is validated: {refused}");
+    assert!(
+        refused.contains("args.amount` in context for Action::\"crm/read_case"),
+        "each action is validated: {refused}"
+    );
 
-    let inexact = permit(r#"action == Action::"bank/pay""#, "context.args has anything && context.args.anything == 1");
-    assert!(inexact.contains("`anything`"), "{inexact}");
+    let inexact = permit(
+        r#"action == Action::"bank/pay""#,
+        "context.args has anything && context.args.anything == 1",
+    );
+    assert!(inexact.contains("anything"), "{inexact}");
     let read = permit(r#"action == Action::"bank/pay""#, "context.args.anything == 1");
-    assert!(read.contains("argument `anything` of `bank/pay` cannot be read: it may be any value"), "{read}");
+    assert!(
+        read.contains("argument `anything` of `bank/pay` cannot be read: it may be any value"),
+        "{read}"
+    );
     let optional = permit(r#"action == Action::"bank/pay""#, "context.args.times == 1");
-    assert!(optional.contains("times"), "an argument that may be absent is asked for first: {optional}");
+    assert!(
+        optional.contains("times"),
+        "an argument that may be absent is asked for first: {optional}"
+    );
     let mistyped = permit(r#"action == Action::"bank/pay""#, "context.args.amount > 100");
     assert!(mistyped.starts_with("2:"), "{mistyped}");
 }
@@ -179,7 +191,8 @@ fn what_has_no_exact_type_is_left_out_and_says_why() {
     ] {
         assert_eq!(left_out(inexact).len(), 1, "{inexact}");
     }
-    let nested = left_out(r#"{"type": "object", "properties": {"b": {}, "c": {"type": "string"}}}"#);
+    let nested =
+        left_out(r#"{"type": "object", "properties": {"b": {}, "c": {"type": "string"}}}"#);
     assert_eq!(nested, [("a.b".to_owned(), "it may be any value")]);
 }
 

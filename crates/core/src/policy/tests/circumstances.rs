@@ -50,9 +50,11 @@ fn risk_and_environment_and_the_grant_are_read() {
     }
     let production = r#"forbid (principal, action, resource)
         when { context has environment && context.environment == "production" };"#;
-    for (environment, expected) in
-        [(None, Decision::Permit), (Some("test"), Decision::Permit), (Some("production"), Decision::Forbid)]
-    {
+    for (environment, expected) in [
+        (None, Decision::Permit),
+        (Some("test"), Decision::Permit),
+        (Some("production"), Decision::Forbid),
+    ] {
         let verdict = ask(&[PERMIT_ALL, production], &Case { environment, ..Case::default() });
         assert_eq!((verdict.decision, verdict.volatile), (expected, false));
     }

@@ -128,14 +128,12 @@ prop_compose! {
 
 /// Policies that are valid; heads and conditions that contradict each other are left out.
 fn policy() -> impl Strategy<Value = String> {
-    let effect = select(
-        &["permit", "permit", "permit", "forbid", SHADOW_PERMIT, SHADOW_FORBID][..],
-    );
-    (effect, select(PRINCIPALS), select(&ACTIONS[..]), select(RESOURCES), select(CONDITIONS)).prop_map(
-        |(effect, principal, action, resource, condition)| {
+    let effect =
+        select(&["permit", "permit", "permit", "forbid", SHADOW_PERMIT, SHADOW_FORBID][..]);
+    (effect, select(PRINCIPALS), select(&ACTIONS[..]), select(RESOURCES), select(CONDITIONS))
+        .prop_map(|(effect, principal, action, resource, condition)| {
             format!("{effect} ({principal}, {action}, {resource}) {condition};")
-        },
-    )
+        })
 }
 
 /// Nothing, or one name with none, one or both of these values.
@@ -243,9 +241,14 @@ fn valid(texts: Vec<String>) -> (PolicySet, BTreeMap<PolicyId, String>) {
 fn every_condition_of_the_property_is_valid_somewhere() {
     for condition in CONDITIONS {
         let heads = ["principal", "principal is Agent"];
-        let scopes = heads.iter().flat_map(|head| ACTIONS.map(|action| format!("{head}, {action}")));
+        let scopes =
+            heads.iter().flat_map(|head| ACTIONS.map(|action| format!("{head}, {action}")));
         let check = |scope: &String| {
-            check_one_with(&schemas(), &id("p"), &format!("permit ({scope}, resource) {condition};"))
+            check_one_with(
+                &schemas(),
+                &id("p"),
+                &format!("permit ({scope}, resource) {condition};"),
+            )
         };
         let refused: Vec<_> = scopes.map(|scope| check(&scope)).collect();
         assert!(refused.iter().any(Result::is_ok), "{condition} {refused:?}");
@@ -343,9 +346,11 @@ fn arguments(case: &Case) -> Option<Value> {
         _ => return None,
     };
     let json: serde_json::Value = serde_json::from_str(case.args?).unwrap();
-    let members = json.as_object().unwrap().iter().filter(|(name, value)| {
-        known.contains(&name.as_str()) && !value.is_null()
-    });
+    let members = json
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(name, value)| known.contains(&name.as_str()) && !value.is_null());
     let values = members.map(|(name, value)| {
         let items = || value.as_array().unwrap().iter().map(|item| text(item.as_str().unwrap()));
         let value = match name.as_str() {

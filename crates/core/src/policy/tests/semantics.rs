@@ -215,13 +215,17 @@ fn a_broken_glass_counts_only_with_a_reason_and_where_nothing_else_permits() {
     let shadow = format!("@shadow(\"true\") {glass}");
     assert!(ask(&[&shadow], &Case::default()).shadow.permits.is_empty());
     let verdict = ask(&[&shadow], &told);
-    assert_eq!((verdict.decision, verdict.shadow.permits), (Decision::Silent, vec![PolicyIndex(0)]));
+    assert_eq!(
+        (verdict.decision, verdict.shadow.permits),
+        (Decision::Silent, vec![PolicyIndex(0)])
+    );
 }
 
 #[test]
 fn to_list_and_to_call_are_permitted_apart() {
     let tool = "tool://crm/read_case";
-    let list = r#"permit (principal, action == Action::"list", resource in Resource::"tool://crm");"#;
+    let list =
+        r#"permit (principal, action == Action::"list", resource in Resource::"tool://crm");"#;
     let call = r#"permit (principal, action == Action::"crm/read_case", resource);"#;
     let both = |policy: &str| {
         ["list", "crm/read_case"]

@@ -1,5 +1,6 @@
 //! What calls are made: by whom, for whom, to what, under which id.
 
+use bailiwick_core::arguments::Arguments;
 use bailiwick_core::command::{Authorize, Command, Subject, Submission, Told};
 use bailiwick_core::event::{Actor, Effect, Fact, GrantIssued, Issuance, Role, Scope};
 use bailiwick_core::id::Resource;
@@ -64,8 +65,27 @@ impl World {
         ask.justification = self.chance.percent(50).then(|| text("because"));
         ask.session = self.chance.percent(10).then(|| id("s1"));
         ask.finishes = self.chance.percent(60);
+        if self.chance.percent(25) {
+            ask.environment = Some(text(self.chance.one(&["production", "test"])));
+        }
+        self.argue(&mut ask);
         self.disclose(&mut ask);
         ask
+    }
+
+    fn argue(&mut self, ask: &mut Authorize) {
+        let json = match self.chance.below(20) {
+            0..4 => return,
+            4..10 => r#"{"amount": 100}"#,
+            10..13 => r#"{"amount": 101, "to": [1, "x"]}"#,
+            13..15 => r#"{"amount": 100.0}"#,
+            15 => r#"{"amount": 1.5}"#,
+            16 => r#"{"amount": "101"}"#,
+            17 => r#"{"amount": null}"#,
+            _ => "{}",
+        };
+        let arguments = Arguments::of_json(&serde_json::from_str(json).unwrap()).unwrap();
+        ask.args = Some(Box::new(arguments));
     }
 
     /// What a recent grant is for, so that grants are used, and asked for when they are no more.

@@ -125,6 +125,10 @@ impl Naive {
             self.meet("grant", "taken back for this call only");
             return Some(DenialCode::GrantRevoked);
         }
+        // What the glass was broken for is for that alone, and nothing else is.
+        if asked.breakglass != (grant.fact.issuance == Issuance::BreakGlass) {
+            return Some(DenialCode::NoGrant);
+        }
         if grant.fact.issuance == Issuance::Operator {
             return None;
         }

@@ -118,6 +118,11 @@ impl World {
         for role in [Role::Admin, Role::Operator, Role::Enforcer, Role::Auditor] {
             ledger.given(Command::IssueCredential(credential(&role.to_string(), role, None)));
         }
+        ledger.given(Command::PutSchema {
+            action: id("pay/send"),
+            schema: r#"{"type": "object", "properties": {"amount": {"type": "integer"}}}"#
+                .to_owned(),
+        });
         for (n, name) in FIRST[first % FIRST.len()].iter().enumerate() {
             ledger.given(put_policy(&format!("k{n}"), named(name).text));
         }
@@ -169,7 +174,7 @@ impl World {
         if self.chance.percent(60) {
             return self.call();
         }
-        let command = match self.chance.below(492) {
+        let command = match self.chance.below(500) {
             0..120 => self.issue(),
             120..155 => {
                 let terms = self.terms();
@@ -189,6 +194,11 @@ impl World {
             432..462 => self.entity(),
             462..476 => self.policy(),
             476..484 => self.key(),
+            484..492 => Command::ChangeRisk {
+                agent: id(&self.agent()),
+                to: self.chance.one(&[0, 0, 50, 51, 101]),
+                reason: None,
+            },
             _ => Command::Expire,
         };
         let by = self.administrator(&command);
