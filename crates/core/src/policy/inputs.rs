@@ -237,12 +237,10 @@ impl Reader {
     }
 
     fn exact(&mut self, schema: &Value) -> Result<OrNull, Not> {
-        let Value::Object(schema) = schema else {
-            return match schema {
-                Value::Bool(_) => Err(Not::Exact("it may be any value")),
-                _ => Err(self.form("a schema is an object").into()),
-            };
-        };
+        if schema.is_boolean() {
+            return Err(Not::Exact("it may be any value"));
+        }
+        let schema = schema.as_object().ok_or_else(|| self.form("a schema is an object"))?;
         match schema.get("type") {
             Some(Value::String(name)) => Ok((self.named(name, schema)?, false)),
             Some(Value::Array(names)) => self.one_of_types(names, schema),

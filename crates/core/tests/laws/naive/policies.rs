@@ -399,12 +399,12 @@ pub(super) const FAMILY: &[Rule] = &[
     permit(
         "emergency",
         |s| Some(s.is_agent && s.does(&["crm/write", "file/get"])),
-        r#"@breakglass("true") @ttl("1m") @max_uses("2") @reason("emergency")
+        r#"@breakglass("true") @ttl("10m") @max_uses("4") @reason("emergency")
            permit (principal is Agent, action in [Action::"crm/write", Action::"file/get"], resource);"#,
     )
     .breakglass()
-    .ttl(60_000)
-    .uses(2)
+    .ttl(600_000)
+    .uses(4)
     .reason("emergency"),
     forbid(
         "paced",
@@ -505,7 +505,7 @@ pub(super) const FIRST: [&[&str]; 5] = [
         "with_words",
     ],
     &[
-        "anyone",
+        "a1_pays",
         "emergency",
         "feared",
         "large_amounts",
@@ -514,6 +514,7 @@ pub(super) const FIRST: [&[&str]; 5] = [
         "probed",
         "production_is_read",
         "read_cases",
+        "sent_once",
     ],
 ];
 

@@ -174,7 +174,7 @@ impl World {
         if self.chance.percent(60) {
             return self.call();
         }
-        let command = match self.chance.below(500) {
+        let command = match self.chance.below(510) {
             0..120 => self.issue(),
             120..155 => {
                 let terms = self.terms();
@@ -194,9 +194,9 @@ impl World {
             432..462 => self.entity(),
             462..476 => self.policy(),
             476..484 => self.key(),
-            484..492 => Command::ChangeRisk {
+            484..502 => Command::ChangeRisk {
                 agent: id(&self.agent()),
-                to: self.chance.one(&[0, 0, 50, 51, 101]),
+                to: self.chance.one(&[0, 50, 51, 90, 101]),
                 reason: None,
             },
             _ => Command::Expire,
