@@ -367,37 +367,59 @@ fn is_context(expr: &Expr) -> bool {
 
 /// The path such as `history.agent.calls` that an expression takes from the context into the history.
 fn path_into_history(expr: &Expr) -> Option<String> {
+    let steps = steps_from_context(expr)?;
+    (steps.first()? == "history").then(|| steps.join("."))
+}
+
+/// The attributes that an expression follows from the context on, one after another.
+fn steps_from_context(expr: &Expr) -> Option<Vec<SmolStr>> {
     let mut steps = Vec::new();
     let mut at = expr;
     while let ExprKind::GetAttr { expr: of, attr } = at.expr_kind() {
-        steps.push(attr.as_str());
+        steps.push(attr.clone());
         at = of;
     }
     steps.reverse();
-    (is_context(at) && steps.first() == Some(&"history")).then(|| steps.join("."))
+    is_context(at).then_some(steps)
 }
 
-/// Where a policy first reads the arguments, if it does: `args` of anything, since `context` may come
-/// out of an `if`.
-pub(super) fn reads_arguments(policy: &cedar_policy::Policy) -> Option<usize> {
+/// A place where a policy reads the arguments, or asks whether there is one.
+pub(super) struct ArgumentRead {
+    pub(super) offset: usize,
+    /// The names from the outside in; none for the arguments as a whole.
+    pub(super) path: Vec<SmolStr>,
+}
+
+/// Every place where a policy reads the arguments, in the order of its text: `args` of anything, since
+/// `context` may come out of an `if`.
+pub(super) fn argument_reads(policy: &cedar_policy::Policy) -> Vec<ArgumentRead> {
     let mut open: Vec<&Expr> = condition_of(policy).into_iter().collect();
-    let mut first: Option<usize> = None;
+    let mut reads = Vec::new();
     while let Some(expr) = open.pop() {
-        let kind = expr.expr_kind();
-        let reads = if let ExprKind::GetAttr { attr, .. } | ExprKind::HasAttr { attr, .. } = kind {
-            attr == "args"
-        } else if let ExprKind::ExtHasAttr { attrs, .. } = kind {
-            attrs.iter().any(|attr| attr == "args")
-        } else {
-            false
-        };
-        if reads {
-            let start = start(expr.source_loc());
-            first = Some(first.map_or(start, |known| known.min(start)));
-        }
         open.extend(parts(expr));
+        let kind = expr.expr_kind();
+        let (of, attrs) =
+            if let ExprKind::GetAttr { expr, attr } | ExprKind::HasAttr { expr, attr } = kind {
+                (expr, vec![attr.clone()])
+            } else if let ExprKind::ExtHasAttr { expr, attrs } = kind {
+                (expr, attrs.iter().cloned().collect())
+            } else {
+                continue;
+            };
+        let offset = start(expr.source_loc());
+        let steps = steps_from_context(of).map(|steps| [steps, attrs.clone()].concat());
+        match steps.as_deref() {
+            Some([first, path @ ..]) if first == "args" => {
+                reads.push(ArgumentRead { offset, path: path.to_vec() });
+            }
+            Some(_) | None if attrs.iter().any(|attr| attr == "args") => {
+                reads.push(ArgumentRead { offset, path: Vec::new() });
+            }
+            Some(_) | None => {}
+        }
     }
-    first
+    reads.sort_by_key(|read| (read.offset, read.path.len()));
+    reads
 }
 
 /// Which entity an expression leads to when its attributes or ancestors are asked for. Only those of

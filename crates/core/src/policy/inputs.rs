@@ -42,6 +42,17 @@ pub struct Inputs {
     left_out: Vec<LeftOut>,
 }
 
+/// What a policy finds at a path into the arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Something typed.
+    Known,
+    /// Something that has no exact type, and why.
+    LeftOut(&'static str),
+    /// Nothing that the schema declares.
+    Nothing,
+}
+
 /// An argument that policies cannot read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
@@ -107,6 +118,25 @@ impl Inputs {
     #[must_use]
     pub fn accept(&self, arguments: &Arguments) -> bool {
         self.fields.accept(&|name| arguments.get(name), arguments.iter().map(|(name, _)| name))
+    }
+
+    /// What a path of names leads to.
+    pub(super) fn look(&self, path: &[SmolStr]) -> Look {
+        let mut fields = &self.fields;
+        for (at, name) in path.iter().enumerate() {
+            if fields.inexact.contains(name) {
+                let path = path[..=at].join(".");
+                let why = self.left_out.iter().find(|out| out.path == path).map(|out| out.why);
+                return Look::LeftOut(why.unwrap_or("it has no exact type"));
+            }
+            match fields.known.get(name).map(|field| &field.of) {
+                Some(Type::Record(inner)) => fields = inner,
+                Some(Type::Bool | Type::Integer | Type::Decimal | Type::Text | Type::List(_))
+                    if at + 1 == path.len() => {}
+                Some(_) | None => return Look::Nothing,
+            }
+        }
+        Look::Known
     }
 
     /// The record type in Cedar's JSON form.

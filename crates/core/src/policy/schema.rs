@@ -13,8 +13,8 @@ use cedar_policy::ffi::DetailedError;
 use cedar_policy::{ActionConstraint, Policy, Schema, SchemaFragment, ValidationMode, Validator};
 
 use super::annotation::{self, Terms};
-use super::evaluate::{self, Condition, Literal};
-use super::inputs::Inputs;
+use super::evaluate::{self, ArgumentRead, Condition, Literal};
+use super::inputs::{Inputs, Look};
 use super::slice::Scope;
 use super::{ACTIONS_MAX, Fault, POLICY_BYTES_MAX, nesting};
 use crate::id::{Action, AgentId, GroupId, OwnerId, PolicyId, Resource};
@@ -150,13 +150,17 @@ pub(super) fn check(
     if !faults.is_empty() {
         return Err(faults);
     }
-    let typed_by = match evaluate::reads_arguments(&policy) {
+    let reads = evaluate::argument_reads(&policy);
+    let typed_by = match reads.first() {
         None => BTreeSet::new(),
-        Some(offset) => {
-            let of = validators.typing(&policy);
-            of.map_err(|message| vec![Fault::new(offset, message)])?
+        Some(first) => {
+            validators.typing(&policy).map_err(|message| vec![Fault::new(first.offset, message)])?
         }
     };
+    let unreadable = validators.unreadable(&actions, &typed_by, &reads)?;
+    if !unreadable.is_empty() {
+        return Err(unreadable);
+    }
     validators.validate(&policy, actions, !typed_by.is_empty())?;
     let scope = Scope::of(&policy).map_err(|fault| vec![fault])?;
     let condition = Condition::compile(&policy, depth)?;
@@ -262,6 +266,40 @@ impl<'a> Validators<'a> {
         Err(format!("`context.args` cannot be read: there is no input schema of {without}"))
     }
 
+    /// A fault for each read of an argument that has no exact type, or that there is none of. Cedar
+    /// would take `has` of such a one for false, and a forbid would miss.
+    fn unreadable(
+        &mut self,
+        actions: &BTreeSet<Action>,
+        typed_by: &BTreeSet<Action>,
+        reads: &[ArgumentRead],
+    ) -> Result<Vec<Fault>, Vec<Fault>> {
+        let mut faults = Vec::new();
+        if typed_by.is_empty() {
+            return Ok(faults);
+        }
+        let known = self.knowing(actions.clone(), true)?;
+        for read in reads {
+            let path = read.path.join(".");
+            let looks = typed_by
+                .iter()
+                .filter_map(|action| Some((action, known.inputs.get(action)?.look(&read.path))));
+            let looks: Vec<_> = looks.collect();
+            if looks.iter().all(|(_, look)| *look == Look::Nothing) {
+                let message = format!("there is no argument `{path}`");
+                faults.push(Fault::new(read.offset, message));
+                continue;
+            }
+            for (action, look) in looks {
+                if let Look::LeftOut(why) = look {
+                    let message = format!("argument `{path}` of `{action}` cannot be read: {why}");
+                    faults.push(Fault::new(read.offset, message));
+                }
+            }
+        }
+        Ok(faults)
+    }
+
     fn validate(
         &mut self,
         policy: &Policy,
@@ -281,26 +319,8 @@ impl<'a> Validators<'a> {
         for warning in result.validation_warnings() {
             faults.extend(faults_of(&DetailedError::from(warning)));
         }
-        faults.iter_mut().for_each(|fault| explain(fault, &known.inputs));
         faults.sort_by_key(|fault| fault.offset);
         if faults.is_empty() { Ok(()) } else { Err(faults) }
-    }
-}
-
-/// Says of an argument that policies cannot read why that is.
-fn explain(fault: &mut Fault, inputs: &BTreeMap<&Action, Inputs>) {
-    for (action, inputs) in inputs {
-        for left_out in inputs.left_out() {
-            let name = left_out.path.rsplit('.').next().unwrap_or_default();
-            let named = ["`", "."].map(|before| format!("{before}{name}`"));
-            if named.iter().any(|named| fault.message.contains(named)) {
-                let (path, why) = (&left_out.path, left_out.why);
-                let _ = write!(
-                    fault.message,
-                    "; argument `{path}` of `{action}` cannot be read: {why}"
-                );
-            }
-        }
     }
 }
 

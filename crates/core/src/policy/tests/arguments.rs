@@ -113,16 +113,21 @@ fn a_policy_that_reads_what_has_no_type_is_refused_with_its_place() {
         "each action is validated: {refused}"
     );
 
-    let inexact = permit(
-        r#"action == Action::"bank/pay""#,
+    let pay = r#"action == Action::"bank/pay""#;
+    for condition in [
+        "context.args.anything == 1",
         "context.args has anything && context.args.anything == 1",
-    );
-    assert!(inexact.contains("anything"), "{inexact}");
-    let read = permit(r#"action == Action::"bank/pay""#, "context.args.anything == 1");
-    assert!(
-        read.contains("argument `anything` of `bank/pay` cannot be read: it may be any value"),
-        "{read}"
-    );
+        "context.time.hour > 22 || context.args has anything",
+        "context.time.hour > 22 || context has args.anything",
+    ] {
+        let refused = permit(pay, condition);
+        let why = "argument `anything` of `bank/pay` cannot be read: it may be any value";
+        assert!(refused.starts_with("2:") && refused.contains(why), "{refused}");
+    }
+    for condition in ["context.args has amuont", "context.args.account has iban.country"] {
+        let refused = permit(pay, &format!("context.time.hour > 22 || {condition}"));
+        assert!(refused.contains("there is no argument"), "{refused}");
+    }
     let optional = permit(r#"action == Action::"bank/pay""#, "context.args.times == 1");
     assert!(
         optional.contains("times"),
