@@ -27,6 +27,8 @@ pub(super) struct Facts {
     pub(super) taken_back: Vec<Arc<Recorded>>,
     /// Whatever carries a caller's own id.
     pub(super) keyed: Vec<Arc<Recorded>>,
+    /// When each event was recorded.
+    pub(super) times: Vec<u64>,
     pub(super) next_index: u64,
     pub(super) last_time: u64,
 }
@@ -58,6 +60,7 @@ impl Facts {
                 list.push(Arc::clone(&shared));
             }
         }
+        self.times.push(recorded.place.time.0);
         self.next_index = recorded.place.index + 1;
         self.last_time = recorded.place.time.0;
     }

@@ -92,7 +92,12 @@ impl Naive {
                 Fact::GrantExpired(f) | Fact::GrantExhausted(f) => (f.grant, false),
                 _ => continue,
             };
-            if ends == id {
+            // An end in time that is recorded when the grant is forgotten already changes nothing.
+            let before = recorded.place.index.checked_sub(1).and_then(|n| {
+                self.facts.times.get(usize::try_from(n).unwrap()).copied()
+            });
+            let forgotten = before.is_some_and(|last| later(known.expires_at, 60_000) <= last);
+            if ends == id && !forgotten {
                 known.ended = Some(recorded.place.index);
                 known.returned = is_return.then_some(recorded.place.time.0);
             }

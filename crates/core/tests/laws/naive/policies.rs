@@ -408,9 +408,9 @@ pub(super) const FAMILY: &[Rule] = &[
     .reason("emergency"),
     forbid(
         "paced",
-        |s| Some(s.is_agent && s.before.allowed_with_tool >= 3),
+        |s| Some(s.is_agent && s.before.allowed_with_tool >= 2),
         r#"@reason("too fast") forbid (principal is Agent, action, resource)
-           when { context.history.tool.calls.minute >= 3 };"#,
+           when { context.history.tool.calls.minute >= 2 };"#,
     )
     .reason("too fast"),
     forbid(
