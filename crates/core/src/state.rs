@@ -16,6 +16,7 @@ use crate::properties::Properties;
 use crate::record::hash::{Digest, Link};
 use crate::time::Time;
 
+mod approvals;
 mod calls;
 mod grants;
 mod history;
@@ -24,8 +25,9 @@ mod memos;
 mod registry;
 mod view;
 
+pub use approvals::{Approval, ApprovalStatus, Approvals, Said};
 pub use calls::OpenCall;
-pub use grants::{End, Grant, Grants, Holder};
+pub use grants::{Bounds, End, Grant, Grants, Holder};
 pub use history::KEPT_EACH;
 pub use marks::{Covered, Marks};
 pub(crate) use memos::CALL_AUTHORIZED;
@@ -57,6 +59,7 @@ pub struct State {
     staged_schemas: InputSchemas,
     schemas: InputSchemas,
     grants: Grants,
+    approvals: Approvals,
     marks: Marks,
     calls: calls::OpenCalls,
     memos: memos::Memos,
@@ -88,6 +91,7 @@ impl State {
         self.apply_fact(place, &event.fact);
         let marks = &mut self.marks;
         self.grants.forget(place.time, |id| marks.forget_grant(id));
+        self.approvals.forget(place.time);
     }
 
     fn apply_fact(&mut self, place: Place, fact: &Fact) {
@@ -127,7 +131,8 @@ impl State {
                 if let Some(request) = fact.request {
                     self.requests.remove(&request);
                 }
-                self.grants.issue(place.index, fact, &self.marks, place.time);
+                let met = self.apply_approved(place, fact);
+                self.grants.issue(place.index, fact, met, &self.marks, place.time);
             }
             Fact::GrantReturned(fact) => self.end_grant(place, fact.grant, End::Returned),
             Fact::GrantExpired(fact) => self.end_grant(place, fact.grant, End::Expired),
@@ -159,7 +164,7 @@ impl State {
             | Fact::ApprovalGranted(_)
             | Fact::ApprovalDenied(_)
             | Fact::ApprovalExpired(_)
-            | Fact::ApprovalWithdrawn(_) => {}
+            | Fact::ApprovalWithdrawn(_) => self.apply_approval(place, fact),
             Fact::SchemaPut(fact) => {
                 self.staged_schemas.insert(fact.action.clone(), fact.schema.clone());
             }

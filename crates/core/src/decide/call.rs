@@ -2,29 +2,32 @@
 
 use std::collections::BTreeMap;
 
+use super::approval::{self, Proposal};
 use super::{ALLOW_REPEATED, Draft, USES_MAX, disclosed, grant_id, refuse};
+use crate::approval::call_digest;
 use crate::command::{
-    Allowed, Answer, Authorize, Command, Decision, Denied, Done, Finish, RefusalCode, Subject,
-    Submission,
+    Allowed, Answer, Authorize, Awaited, Command, Decision, Denied, Done, Finish, RefusalCode,
+    Subject, Submission,
 };
 use crate::event::{
     Call, CallAuthorized, CallDenied, CallFinished, DenialCode, Detector, Fact, FindingRaised,
     GrantEnded, GrantIssued, Issuance, RevocationIssued, Scope, Selector, Verdict as Wanted,
 };
 use crate::id::{AgentId, CallId, GrantId, OwnerId, PolicyId, Text};
-use crate::policy::{self, PolicyIndex, Restrictions};
+use crate::record::hash::Digest;
 use crate::state::{
     Agent, AgentStatus, CALL_AUTHORIZED, Covered, End, Grant, Holder, Memo, OpenCall, Owner, State,
-    Verdicts, View,
 };
 use crate::time::{Span, Time};
+use live::Seen;
+use message::message;
+pub(super) use policies::{PolicySays, policies_for};
+use policies::{ask_policies, named};
 
 mod glass;
 mod live;
-mod words;
-
-use live::Seen;
-use words::message;
+mod message;
+mod policies;
 
 /// How long a grant issued at a call lives when no policy says so.
 pub const JIT_TTL: Span = Span::minutes(5);
@@ -41,12 +44,17 @@ struct Denial {
     grant: Option<GrantId>,
     policies: Vec<PolicyId>,
     reason: Option<Text>,
-    seen: Seen,
+    seen: Option<Box<Seen>>,
+    /// What people said no to, or are asked for.
+    approval: Option<Box<Awaited>>,
+    /// What people are to be asked for.
+    wanted: Option<Box<Proposal>>,
 }
 
 impl From<DenialCode> for Denial {
     fn from(code: DenialCode) -> Self {
-        Self { code, grant: None, policies: Vec::new(), reason: None, seen: Seen::default() }
+        let (grant, policies, reason) = (None, Vec::new(), None);
+        Self { code, grant, policies, reason, seen: None, approval: None, wanted: None }
     }
 }
 
@@ -82,7 +90,21 @@ pub(super) fn authorize(draft: &mut Draft<'_>, ask: &Authorize) -> Answer {
     let call = call_of(draft.state, ask, disclosed);
     match checked {
         Ok(permit) => allow(draft, ask, call, permit),
-        Err(denial) => deny(draft, call, denial),
+        Err(denial) => {
+            let denial = put_to_people(draft, &call, denial);
+            deny(draft, call, denial)
+        }
+    }
+}
+
+/// Asks people, where policy says that they have to approve.
+fn put_to_people(draft: &mut Draft<'_>, call: &Call, mut denial: Denial) -> Denial {
+    let Some(wanted) = denial.wanted.take() else { return denial };
+    match approval::ask(draft, call, *wanted) {
+        Ok(awaited) => Denial { approval: Some(Box::new(awaited)), ..denial },
+        Err(unasked) => {
+            Denial { code: unasked.code, reason: Text::new(&unasked.why).ok(), ..denial }
+        }
     }
 }
 
@@ -104,13 +126,35 @@ fn check(state: &State, ask: &Authorize, now: Time) -> Result<Permit, Denial> {
     let (party, policy) = permitted(state, ask, now)?;
     let source = match held_grant(state, &party, &policy, ask, now) {
         Ok(grant) => Ok(Source::Held(grant)),
+        Err(_) if !policy.restrictions.approvals.is_empty() => {
+            Err(unapproved(state, ask, &policy, now))
+        }
         Err(missing) => just_in_time(&policy, missing),
     };
     let (breakglass, seen) = (policy.restrictions.breakglass, policy.seen);
     match source {
         Ok(source) => Ok(Permit { source, policies: policy.ids, breakglass, seen }),
-        Err(denial) => Err(Denial { seen: seen.without_shadow(), ..denial }),
+        Err(denial) => Err(Denial { seen: Some(Box::new(seen.without_shadow())), ..denial }),
     }
+}
+
+/// Why a call that people have to approve is denied: they said no, or are to be asked.
+fn unapproved(state: &State, ask: &Authorize, policy: &PolicySays, now: Time) -> Denial {
+    let approvals = state.approvals();
+    if approvals.has_denials()
+        && let Some((id, denied)) = approvals.denial_of(&digest_of(state, ask), now)
+    {
+        let reason = denied.said.last().and_then(|said| said.reason.clone());
+        let approval = Some(Box::new(Awaited::of(id, denied)));
+        return Denial { reason, approval, ..DenialCode::ApprovalDenied.into() };
+    }
+    let wanted = Some(Box::new(policy.wanted(None, None)));
+    Denial { wanted, ..DenialCode::ApprovalRequired.into() }
+}
+
+/// What the call is, as an approval is bound to it.
+fn digest_of(state: &State, ask: &Authorize) -> Digest {
+    call_digest(&call_of(state, ask, disclosed::fields(ask).unwrap_or_default()))
 }
 
 /// Whether a call would be allowed if it were asked for at `now`, as far as its own id and what it
@@ -199,86 +243,6 @@ fn allowlisted(agent: &Agent, ask: &Authorize, now: Time) -> Result<(), Denial> 
     if names { Ok(()) } else { Err(DenialCode::ToolNotAllowed.into()) }
 }
 
-/// What the policies said, the agent's and the owner's together.
-pub(super) struct PolicySays {
-    pub(super) ids: Vec<PolicyId>,
-    pub(super) restrictions: Restrictions,
-    pub(super) just_in_time: bool,
-    seen: Seen,
-}
-
-/// Check 6: Cedar, for the agent and for its owner. Both must permit. Arguments of other types than
-/// the policies were validated with are denied before: a forbid could miss them.
-fn ask_policies(
-    state: &State,
-    party: &Party<'_>,
-    ask: &Authorize,
-    now: Time,
-) -> Result<PolicySays, Denial> {
-    let view = state.view();
-    if ask.args.as_ref().is_some_and(|args| !view.policies().accept(&ask.action, args)) {
-        return Err(DenialCode::InvalidArguments.into());
-    }
-    let early = ask.verdicts.as_ref();
-    let is_agent = matches!(ask.subject, Subject::Agent(_));
-    let early = early.filter(|v| {
-        v.version == view.version() && !v.is_volatile() && v.agent.is_some() == is_agent
-    });
-    let asked_now: Option<Verdicts>;
-    let verdicts = match early {
-        Some(verdicts) => verdicts,
-        None => {
-            asked_now = live::verdicts(state, party, ask, now);
-            asked_now.as_ref().ok_or(DenialCode::Forbidden)?
-        }
-    };
-    let seen = Seen::of(verdicts, &view);
-    let both = || verdicts.agent.iter().chain(std::iter::once(&verdicts.owner));
-    if let Some(no) = both().find(|v| v.decision != policy::Decision::Permit) {
-        return Err(Denial {
-            code: DenialCode::Forbidden,
-            grant: None,
-            policies: named(&view, &no.determining),
-            reason: no.restrictions.reason.clone(),
-            seen,
-        });
-    }
-    let mut indexes: Vec<_> = both().flat_map(|v| v.determining.iter().copied()).collect();
-    indexes.sort_unstable();
-    indexes.dedup();
-    let owners = &verdicts.owner.restrictions;
-    let asker = verdicts.agent.as_ref().map_or(owners, |agent| &agent.restrictions);
-    let just_in_time = asker.jit || asker.breakglass;
-    let restrictions = match &verdicts.agent {
-        Some(agent) => agent.restrictions.clone().combine(owners),
-        None => owners.clone(),
-    };
-    Ok(PolicySays { ids: named(&view, &indexes), restrictions, just_in_time, seen })
-}
-
-fn named(view: &View, determining: &[PolicyIndex]) -> Vec<PolicyId> {
-    view.policy_ids(&determining[..determining.len().min(POLICIES_NAMED_MAX)])
-}
-
-/// What the policies say of a call that is not made now, to issue a grant for it. The glass is broken
-/// at a call only.
-pub(super) fn policies_for(
-    state: &State,
-    ask: &Authorize,
-    now: Time,
-) -> Result<PolicySays, DenialCode> {
-    let party = standing(state, ask, now).map_err(|denial| denial.code)?;
-    party
-        .agent
-        .map_or(Ok(()), |(_, agent)| allowlisted(agent, ask, now))
-        .and_then(|()| ask_policies(state, &party, ask, now))
-        .map_err(|denial| denial.code)
-        .and_then(|says| match says.restrictions.breakglass {
-            false => Ok(says),
-            true => Err(DenialCode::Forbidden),
-        })
-}
-
 /// Under whose name a grant that the call may use is held.
 fn holder(party: &Party<'_>) -> Holder {
     match party.agent {
@@ -304,8 +268,10 @@ fn held_grant(
         if grant.tool.as_ref().is_some_and(|tool| ask.tool.as_ref() != Some(tool)) {
             continue;
         }
-        match covers(state, party, id, grant, ask, now).and_then(|()| narrowed(policy, grant, now))
-        {
+        let good = covers(state, party, id, grant, ask, now)
+            .and_then(|()| shown(state, grant, ask))
+            .and_then(|()| narrowed(policy, grant, now));
+        match good {
             Ok(()) => live = Some(live.map_or(id, |other| other.min(id))),
             Err(code) if dead.is_none_or(|(other, _)| other < id) => dead = Some((id, code)),
             Err(_) => {}
@@ -335,19 +301,31 @@ fn covers(
     }
 }
 
-/// A grant that policy alone issued goes no further than policy goes for this very call, now. What
-/// was asked for without naming the tool, or before policy was tightened, may have got more. What
-/// an operator issued was decided by a human. Where the glass has to be broken, only what was issued
-/// for that is good, and for nothing else.
+/// A grant that people approved at a call covers the call that they were shown, and nothing else.
+fn shown(state: &State, grant: &Grant, ask: &Authorize) -> Result<(), DenialCode> {
+    match grant.shown() {
+        Some(shown) if shown != digest_of(state, ask) => Err(DenialCode::ApprovalMismatch),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// A grant that policy issued goes no further than policy goes for this very call, now. What was
+/// asked for without naming the tool, or before policy was tightened, may have got more; what people
+/// approved meets the rules that they met and no others. What an operator issued was decided by a
+/// human. Where the glass has to be broken, only what was issued for that is good, or what people
+/// approved; and elsewhere it is good for nothing.
 fn narrowed(policy: &PolicySays, grant: &Grant, now: Time) -> Result<(), DenialCode> {
-    if policy.restrictions.breakglass != (grant.issuance == Issuance::BreakGlass) {
+    let of_people = grant.issuance == Issuance::Approved;
+    let of_glass = grant.issuance == Issuance::BreakGlass;
+    if policy.restrictions.breakglass != of_glass && !(policy.restrictions.breakglass && of_people)
+    {
         return Err(DenialCode::NoGrant);
     }
     if grant.issuance == Issuance::Operator {
         return Ok(());
     }
     let asked = &policy.restrictions;
-    if !asked.approvals.is_empty() {
+    if !grant.is_approved(&asked.approvals) {
         Err(DenialCode::ApprovalRequired)
     } else if asked.ttl.is_some_and(|ttl| now >= grant.not_before.after(ttl)) {
         Err(DenialCode::GrantExpired)
@@ -366,10 +344,6 @@ fn just_in_time(
     if !policy.just_in_time {
         let (code, grant) = missing;
         return Err(Denial { grant, ..code.into() });
-    }
-    if !policy.restrictions.approvals.is_empty() {
-        // Recording the request and waiting for the human join here with approvals.
-        return Err(DenialCode::ApprovalRequired.into());
     }
     let ttl = policy.restrictions.ttl.unwrap_or(JIT_TTL);
     let uses = policy.restrictions.max_uses.unwrap_or(JIT_USES).min(USES_MAX);
@@ -442,22 +416,23 @@ fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> 
 fn deny(draft: &mut Draft<'_>, call: Call, denial: Denial) -> Answer {
     let code = denial.code;
     let message = message(code, &call, denial.reason.as_ref());
+    let seen = denial.seen.map(|seen| *seen).unwrap_or_default();
     let fact = CallDenied {
         call,
         code,
         grant: denial.grant,
         policies: denial.policies,
         policy_hash: draft.state.policy_hash(),
-        read: denial.seen.read,
-        shadow: denial.seen.shadow,
-        approval: None,
+        read: seen.read,
+        shadow: seen.shadow,
+        approval: denial.approval.as_ref().map(|approval| approval.id),
     };
-    let cause = tear_down(draft, &fact);
+    let cause = tear_down(draft, &fact).or(fact.approval.map(|approval| approval.0));
     let index = match cause {
         Some(cause) => draft.record_because(cause, Fact::CallDenied(fact)),
         None => draft.record(Fact::CallDenied(fact)),
     };
-    let result = Err(Denied { code, message });
+    let result = Err(Denied { code, message, approval: denial.approval });
     Answer::Decided(Decision { call: CallId(index), result, repeats: None })
 }
 
@@ -496,7 +471,7 @@ fn tear_down(draft: &mut Draft<'_>, denied: &CallDenied) -> Option<u64> {
 }
 
 /// The call as its event records it.
-fn call_of(state: &State, ask: &Authorize, disclosed: BTreeMap<Text, Text>) -> Call {
+pub(super) fn call_of(state: &State, ask: &Authorize, disclosed: BTreeMap<Text, Text>) -> Call {
     let (agent, owner) = match &ask.subject {
         Subject::Agent(id) => (Some(id.clone()), state.agents().get(id).map(|a| a.owner.clone())),
         Subject::Person(owner) => (None, Some(owner.clone())),
