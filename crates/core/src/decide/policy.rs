@@ -51,10 +51,11 @@ pub(super) fn put_schema(draft: &mut Draft<'_>, action: &Action, schema: &str) -
 pub(super) fn activate(draft: &mut Draft<'_>) -> Answer {
     let staged = draft.state.staged();
     let texts = staged.iter().map(|(id, text)| (id, text.as_str()));
-    let set = match draft.state.view().policies().recompile(draft.state.staged_schemas(), texts) {
-        Ok(set) => set,
-        Err(errors) => return refuse(RefusalCode::PolicyInvalid, errors.to_string()),
-    };
+    let set =
+        match draft.state.view().policies().recompile_with(draft.state.staged_schemas(), texts) {
+            Ok(set) => set,
+            Err(errors) => return refuse(RefusalCode::PolicyInvalid, errors.to_string()),
+        };
     let count = u32::try_from(staged.len()).unwrap_or(u32::MAX);
     let hash = Digest(set.hash());
     draft.done(Fact::PoliciesActivated(PoliciesActivated { count, hash }))

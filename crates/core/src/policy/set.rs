@@ -93,7 +93,20 @@ impl PolicySet {
     pub fn compile<'a>(
         policies: impl IntoIterator<Item = (&'a PolicyId, &'a str)>,
     ) -> Result<Self, PolicyErrors> {
-        Self::empty().recompile(&InputSchemas::new(), policies)
+        Self::empty().recompile(policies)
+    }
+
+    /// The same with the input schemas that this set has, at the cost of what changed.
+    ///
+    /// # Errors
+    /// As [`PolicySet::compile`].
+    pub fn recompile<'a>(
+        &self,
+        policies: impl IntoIterator<Item = (&'a PolicyId, &'a str)>,
+    ) -> Result<Self, PolicyErrors> {
+        let schemas =
+            self.inputs.iter().map(|(action, of)| (action.clone(), of.schema.to_string()));
+        self.recompile_with(&schemas.collect(), policies)
     }
 
     /// The same as [`PolicySet::compile`] for policies that may read the arguments of actions with
@@ -102,7 +115,7 @@ impl PolicySet {
     ///
     /// # Errors
     /// As [`PolicySet::compile`].
-    pub fn recompile<'a>(
+    pub fn recompile_with<'a>(
         &self,
         schemas: &InputSchemas,
         policies: impl IntoIterator<Item = (&'a PolicyId, &'a str)>,

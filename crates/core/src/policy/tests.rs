@@ -160,7 +160,9 @@ fn schemas() -> InputSchemas {
 fn set(texts: &[&str]) -> PolicySet {
     let named: Vec<_> =
         texts.iter().enumerate().map(|(n, text)| (id(&format!("p{n}")), *text)).collect();
-    PolicySet::empty().recompile(&schemas(), named.iter().map(|(id, text)| (id, *text))).unwrap()
+    PolicySet::empty()
+        .recompile_with(&schemas(), named.iter().map(|(id, text)| (id, *text)))
+        .unwrap()
 }
 
 fn ask(texts: &[&str], case: &Case) -> Verdict {

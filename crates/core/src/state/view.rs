@@ -284,7 +284,8 @@ impl Derived {
         active: &BTreeMap<PolicyId, String>,
     ) {
         let texts = active.iter().map(|(id, text)| (id, text.as_str()));
-        let set = self.0.policies.recompile(schemas, texts).unwrap_or_else(|_| PolicySet::empty());
+        let set =
+            self.0.policies.recompile_with(schemas, texts).unwrap_or_else(|_| PolicySet::empty());
         self.change(version).policies = Arc::new(set);
     }
 

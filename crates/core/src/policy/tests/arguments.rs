@@ -147,14 +147,14 @@ fn another_schema_is_another_set_and_validates_anew() {
     };
     let number = with(r#"{"type": "object", "properties": {"case_id": {"type": "integer"}}}"#);
     let string = with(r#"{"type": "object", "properties": {"case_id": {"type": "string"}}}"#);
-    let set = PolicySet::empty().recompile(&number, [(&p, text)]).unwrap();
-    assert!(set.recompile(&string, [(&p, text)]).is_err());
-    assert!(set.recompile(&InputSchemas::new(), [(&p, text)]).is_err());
-    let same = set.recompile(&number, [(&p, text)]).unwrap();
+    let set = PolicySet::empty().recompile_with(&number, [(&p, text)]).unwrap();
+    assert!(set.recompile_with(&string, [(&p, text)]).is_err());
+    assert!(set.recompile_with(&InputSchemas::new(), [(&p, text)]).is_err());
+    let same = set.recompile_with(&number, [(&p, text)]).unwrap();
     assert_eq!(format!("{set:?}"), format!("{same:?}"));
     let no_policies: [(&crate::id::PolicyId, &str); 0] = [];
     let hashes = [number, string, InputSchemas::new()]
-        .map(|schemas| PolicySet::empty().recompile(&schemas, no_policies).unwrap().hash());
+        .map(|schemas| PolicySet::empty().recompile_with(&schemas, no_policies).unwrap().hash());
     assert!(hashes[0] != hashes[1] && hashes[1] != hashes[2] && hashes[0] != hashes[2]);
     assert_eq!(hashes[2], PolicySet::empty().hash());
 }

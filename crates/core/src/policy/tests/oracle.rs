@@ -228,7 +228,7 @@ fn valid(texts: Vec<String>) -> (PolicySet, BTreeMap<PolicyId, String>) {
     let mut texts: BTreeMap<_, _> = ids.zip(texts).collect();
     loop {
         let named = texts.iter().map(|(id, text)| (id, text.as_str()));
-        match PolicySet::empty().recompile(&schemas(), named) {
+        match PolicySet::empty().recompile_with(&schemas(), named) {
             Ok(set) => return (set, texts),
             Err(errors) => errors.iter().for_each(|fault| {
                 texts.remove(&fault.policy);

@@ -275,10 +275,13 @@ fn a_set_recompiled_is_the_set_compiled() {
         ("all removed", vec![]),
     ] {
         let compiled = PolicySet::compile(texts.iter().copied()).unwrap();
-        let recompiled = before.recompile(&InputSchemas::new(), texts.iter().copied()).unwrap();
+        let recompiled =
+            before.recompile_with(&InputSchemas::new(), texts.iter().copied()).unwrap();
         assert_eq!(format!("{compiled:?}"), format!("{recompiled:?}"), "{after}");
     }
-    assert!(before.recompile(&InputSchemas::new(), [(&a, PERMIT_ALL), (&c, "forbid")]).is_err());
+    assert!(
+        before.recompile_with(&InputSchemas::new(), [(&a, PERMIT_ALL), (&c, "forbid")]).is_err()
+    );
 }
 
 #[test]
