@@ -130,7 +130,8 @@ async fn an_input_schema_lets_policies_read_arguments() {
 
     let decided = async |arguments: Value| {
         let mut question = question();
-        question["action"] = json!({"name": "crm/refund", "properties": {"arguments": arguments}});
+        question["action"] = json!({"name": "crm/refund"});
+        question["context"]["arguments"] = arguments;
         let answer = house.ask(&house.admin, &question).await.done();
         (answer["decision"].clone(), answer["context"]["code"].clone())
     };
