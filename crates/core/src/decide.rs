@@ -9,19 +9,24 @@ use crate::state::State;
 use crate::time::{Span, Time};
 
 mod call;
+mod config;
 mod disclosed;
 mod entity;
 mod grant;
+mod ownership;
 mod policy;
 mod registry;
 mod revoke;
 mod task;
+mod tool;
 
 pub use call::{JIT_TTL, JIT_USES, POLICIES_NAMED_MAX, would_allow};
 pub use disclosed::{DISCLOSED_BYTES_MAX, DISCLOSED_MAX, is_recordable};
 pub use entity::ENTITIES_MAX;
 pub use grant::{REQUESTS_EACH_MAX, TTL_MAX, USES_MAX};
+pub use ownership::{DELEGATES_MAX, TASKS_CLOSED_EACH};
 pub use task::{TARGETS_MAX, TASKS_EACH_MAX};
+pub use tool::{LABELS_MAX, TARGET_POINTERS_MAX};
 
 /// How long an allowed call may be repeated to a caller that did not hear the answer.
 pub const ALLOW_REPEATED: Span = Span::minutes(1);
@@ -62,7 +67,7 @@ fn answer(draft: &mut Draft<'_>) -> Result<Answer, Refusal> {
     if let Some(answer) = repeated(draft.state, draft.submission, draft.now) {
         return Ok(answer);
     }
-    permitted(draft.state, caller, draft.submission)?;
+    permitted(draft.state, caller, draft.submission, draft.now)?;
     Ok(carry_out(draft))
 }
 
@@ -126,7 +131,7 @@ impl Draft<'_> {
 
     fn about(&self, cause: Option<u64>) -> About {
         let on_behalf_of = if let Command::Authorize(call) = &self.submission.command {
-            call.on_behalf_of.clone()
+            call::human_of(&self.submission.actor).or(call.on_behalf_of.as_ref()).cloned()
         } else {
             None
         };
@@ -173,6 +178,16 @@ fn carry_out(draft: &mut Draft<'_>) -> Answer {
             registry::reinstate_agent(draft, agent, reason)
         }
         Command::RetireAgent { agent, reason } => registry::retire_agent(draft, agent, reason),
+        Command::AddDelegate { owner, delegate, expires_at } => {
+            ownership::add_delegate(draft, owner, delegate, *expires_at)
+        }
+        Command::RemoveDelegate { owner, delegate, reason } => {
+            ownership::remove_delegate(draft, owner, delegate, reason)
+        }
+        Command::ReassignAgent(reassign) => ownership::reassign(draft, reassign),
+        Command::PinTool(pin) => tool::pin(draft, pin),
+        Command::UnpinTool { tool, reason } => tool::unpin(draft, tool, reason),
+        Command::Configure(config) => config::configure(draft, config),
         Command::PutEntity { entity, properties } => entity::put(draft, entity, properties),
         Command::RemoveEntity { entity } => entity::remove(draft, entity),
         Command::IssueCredential(issue) => registry::issue_credential(draft, issue),
@@ -243,6 +258,7 @@ fn permitted(
     state: &State,
     caller: Option<Caller<'_>>,
     submission: &Submission,
+    now: Time,
 ) -> Result<(), Refusal> {
     let Some(caller) = caller else { return Ok(()) };
     let role = caller.role;
@@ -250,7 +266,10 @@ fn permitted(
         Role::Admin => !is_systems_own(&submission.command),
         Role::Operator => operator_may(&submission.command),
         Role::Enforcer => enforcer_may(&submission.command),
-        Role::Agent => agent_may(state, caller.agent, &submission.command),
+        Role::Agent => {
+            agent_may(state, caller.agent, &submission.command)
+                && human_may(state, caller.agent, submission, now)
+        }
         Role::Approver | Role::Auditor | Role::Subscriber => false,
     };
     if allowed {
@@ -276,6 +295,7 @@ const fn operator_may(command: &Command) -> bool {
         Command::PutPolicy { .. }
             | Command::RemovePolicy { .. }
             | Command::ActivatePolicies
+            | Command::Configure(_)
             | Command::IssueCredential(_)
             | Command::RevokeCredential { .. }
     );
@@ -292,6 +312,18 @@ const fn enforcer_may(command: &Command) -> bool {
             | Command::RequestGrant(_)
             | Command::ReturnGrant { .. }
     )
+}
+
+/// What an agent asks for with a token, it asks for by a human who may act through it. That the human
+/// of a call may not is for the decision to say, and to record; what only ends something is nobody's
+/// loss.
+fn human_may(state: &State, agent: Option<&AgentId>, submission: &Submission, now: Time) -> bool {
+    let asks = matches!(submission.command, Command::RequestGrant(_) | Command::OpenTask(_));
+    let owner = agent.and_then(|agent| state.agents().get(agent)).map(|agent| &agent.owner);
+    match (call::human_of(&submission.actor), owner) {
+        (Some(human), Some(owner)) => !asks || state.speaks_for(human, owner, now),
+        (Some(_), None) | (None, _) => true,
+    }
 }
 
 /// An agent speaks for itself only.
@@ -324,6 +356,12 @@ fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool
         | Command::SuspendAgent { .. }
         | Command::ReinstateAgent { .. }
         | Command::RetireAgent { .. }
+        | Command::AddDelegate { .. }
+        | Command::RemoveDelegate { .. }
+        | Command::ReassignAgent(_)
+        | Command::PinTool(_)
+        | Command::UnpinTool { .. }
+        | Command::Configure(_)
         | Command::PutEntity { .. }
         | Command::RemoveEntity { .. }
         | Command::IssueCredential(_)

@@ -17,6 +17,7 @@ mod grants;
 mod marks;
 mod memos;
 mod registry;
+mod tools;
 mod view;
 
 pub use calls::OpenCall;
@@ -25,6 +26,7 @@ pub use marks::{Covered, Marks};
 pub(crate) use memos::CALL_AUTHORIZED;
 pub use memos::Memo;
 pub use registry::{Agent, AgentStatus, Credential, Owner, PendingRequest, Task};
+pub use tools::{Change, TOOLS_MAX, Tool, Tools};
 pub use view::{CredentialView, Verdicts, View};
 
 /// The state of one ledger.
@@ -46,6 +48,7 @@ pub struct State {
     /// The same tasks by agent, to count them.
     tasks_of: BTreeSet<(AgentId, TaskId)>,
     requests: BTreeMap<GrantRequestId, PendingRequest>,
+    tools: Tools,
     staged: BTreeMap<PolicyId, String>,
     active: BTreeMap<PolicyId, String>,
     grants: Grants,
@@ -101,7 +104,10 @@ impl State {
             | Fact::CredentialIssued(_)
             | Fact::CredentialRevoked(_)
             | Fact::TaskOpened(_)
-            | Fact::TaskClosed(_) => self.apply_registry(place, fact),
+            | Fact::TaskClosed(_)
+            | Fact::DelegateAdded(_)
+            | Fact::DelegateRemoved(_)
+            | Fact::AgentReassigned(_) => self.apply_registry(place, fact),
             Fact::PolicyPut(fact) => {
                 self.staged.insert(fact.policy.clone(), fact.text.clone());
             }
@@ -131,12 +137,9 @@ impl State {
             Fact::SuspensionLifted(fact) => self.marks.lift(&fact.selector),
             Fact::FindingRaised(fact) => self.probing.raised(fact),
             Fact::ConfigChanged(fact) => self.config = fact.clone(),
-            Fact::DelegateAdded(_)
-            | Fact::DelegateRemoved(_)
-            | Fact::AgentReassigned(_)
-            | Fact::ToolPinned(_)
-            | Fact::ToolUnpinned(_)
-            | Fact::ToolChanged(_) => {}
+            Fact::ToolPinned(_) | Fact::ToolUnpinned(_) | Fact::ToolChanged(_) => {
+                self.apply_tool(place, fact);
+            }
             Fact::ApprovalRequested(_)
             | Fact::ApprovalGranted(_)
             | Fact::ApprovalDenied(_)
@@ -239,6 +242,12 @@ impl State {
     #[must_use]
     pub const fn requests(&self) -> &BTreeMap<GrantRequestId, PendingRequest> {
         &self.requests
+    }
+
+    /// Tools that are held to a definition.
+    #[must_use]
+    pub const fn tools(&self) -> &Tools {
+        &self.tools
     }
 
     /// Policies on the stage, by id.
@@ -351,6 +360,9 @@ impl State {
             &state.entities,
             &state.credentials,
         );
+        for (id, tool) in state.tools.all() {
+            state.view.set_tool(state.next_index, id, tool.pinned.effect);
+        }
         Ok(state)
     }
 }

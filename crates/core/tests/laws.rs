@@ -18,10 +18,12 @@ mod laws {
     mod enforcement;
     mod feed_faults;
     mod naive;
+    mod ownership;
     mod properties;
     mod refusals;
     mod retries;
     mod roles;
     mod schemas;
+    mod tools;
     mod widening;
 }

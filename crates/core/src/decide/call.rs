@@ -14,10 +14,15 @@ use crate::event::{
 use crate::id::{AgentId, CallId, GrantId, OwnerId, PolicyId, Text};
 use crate::policy::{self, PolicyIndex, Restrictions};
 use crate::state::{
-    Agent, AgentStatus, CALL_AUTHORIZED, Covered, End, Grant, Holder, Memo, OpenCall, Owner, State,
-    Verdicts, View,
+    Agent, CALL_AUTHORIZED, Covered, End, Grant, Holder, Memo, OpenCall, State, Verdicts, View,
 };
 use crate::time::{Span, Time};
+
+mod pin;
+mod standing;
+
+use standing::{agrees, on_behalf, standing};
+pub(super) use standing::{alive, human_of};
 
 /// How long a grant issued at a call lives when no policy says so.
 pub const JIT_TTL: Span = Span::minutes(5);
@@ -62,12 +67,15 @@ struct Party<'a> {
 }
 
 pub(super) fn authorize(draft: &mut Draft<'_>, ask: &Authorize) -> Answer {
+    let ask = &*on_behalf(draft.submission, ask);
     let (disclosed, fit) = match disclosed::of(draft, ask) {
         Ok(fields) => (fields, Ok(())),
         Err(code) => (BTreeMap::new(), Err(Denial::from(code))),
     };
-    let checked =
-        fit.and_then(|()| check_id(draft, ask)).and_then(|()| check(draft.state, ask, draft.now));
+    let checked = fit
+        .and_then(|()| check_id(draft, ask))
+        .and_then(|()| agrees(draft.submission, ask))
+        .and_then(|()| check(draft.state, ask, draft.now));
     let call = call_of(draft.state, ask, disclosed);
     match checked {
         Ok(permit) => allow(draft, ask, call, permit),
@@ -116,10 +124,7 @@ fn permitted<'a>(
     now: Time,
 ) -> Result<(Party<'a>, PolicySays), Denial> {
     let party = standing(state, ask, now)?;
-    if state.marks().suspension(covered(&party, ask, None)).is_some() {
-        return Err(DenialCode::Suspended.into());
-    }
-    // Check 3, the tool's pin, joins here with the tool registry.
+    pin::check(state, &party, ask)?;
     if let Some((_, agent)) = party.agent {
         allowlisted(agent, ask, now)?;
     }
@@ -137,43 +142,6 @@ fn covered<'a>(party: &Party<'a>, ask: &'a Authorize, grant: Option<GrantId>) ->
         task: ask.task,
         tool: ask.tool.as_ref(),
         resource: &ask.resource,
-    }
-}
-
-/// Check 1: agent, owner and task are registered, active and alive, and the human is the owner.
-fn standing<'a>(state: &'a State, ask: &'a Authorize, now: Time) -> Result<Party<'a>, Denial> {
-    let party = match &ask.subject {
-        Subject::Agent(id) => {
-            let (id, agent) = state.agents().get_key_value(id).ok_or(DenialCode::AgentUnknown)?;
-            alive(agent, now)?;
-            Party { agent: Some((id, agent)), owner: &agent.owner }
-        }
-        Subject::Person(owner) => Party { agent: None, owner },
-    };
-    let owner: Option<&Owner> = state.owners().get(party.owner);
-    if owner.is_none_or(|owner| owner.disabled) {
-        return Err(DenialCode::OwnerDisabled.into());
-    }
-    if ask.on_behalf_of.as_ref().is_some_and(|human| human != party.owner) {
-        return Err(DenialCode::NotOwner.into());
-    }
-    let Some(id) = ask.task else { return Ok(party) };
-    let agent = party.agent.map(|(id, _)| id);
-    match state.tasks().get(&id) {
-        Some(task) if Some(&task.opened.agent) == agent => Ok(party),
-        _ => Err(DenialCode::TaskClosed.into()),
-    }
-}
-
-/// Whether an agent may act at all.
-pub(super) fn alive(agent: &Agent, now: Time) -> Result<(), DenialCode> {
-    match agent.status {
-        AgentStatus::Suspended => Err(DenialCode::AgentSuspended),
-        AgentStatus::Retired => Err(DenialCode::AgentRetired),
-        AgentStatus::Active if agent.settings.expires_at.is_some_and(|end| now >= end) => {
-            Err(DenialCode::AgentExpired)
-        }
-        AgentStatus::Active => Ok(()),
     }
 }
 
@@ -383,6 +351,9 @@ fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> 
         read: BTreeMap::new(),
         shadow: Vec::new(),
     };
+    if let Some(pin) = pin::first_use(draft, ask) {
+        draft.record(pin);
+    }
     let index = draft.record_because(grant.0, Fact::CallAuthorized(fact));
     if uses_left == 0 {
         draft.record_by_system(Some(index), Fact::GrantExhausted(GrantEnded { grant }));
@@ -404,7 +375,7 @@ fn deny(draft: &mut Draft<'_>, call: Call, denial: Denial) -> Answer {
         shadow: Vec::new(),
         approval: None,
     };
-    let cause = tear_down(draft, &fact);
+    let cause = pin::changed(draft, &fact).or_else(|| tear_down(draft, &fact));
     let index = match cause {
         Some(cause) => draft.record_because(cause, Fact::CallDenied(fact)),
         None => draft.record(Fact::CallDenied(fact)),
@@ -462,7 +433,7 @@ fn call_of(state: &State, ask: &Authorize, disclosed: BTreeMap<Text, Text>) -> C
         tool_hash: ask.tool_hash,
         action: ask.action.clone(),
         resource: ask.resource.clone(),
-        effect: ask.effect,
+        effect: state.view().effect_of(ask),
         arguments: ask.arguments,
         disclosed,
         justification: ask.justification.clone(),
@@ -523,7 +494,8 @@ pub(super) fn repeated(
     now: Time,
 ) -> Option<Answer> {
     let Command::Authorize(ask) = &submission.command else { return None };
-    let open = repeatable(state, ask, memo, now).ok()?;
+    let ask = on_behalf(submission, ask);
+    let open = repeatable(state, &ask, memo, now).ok()?;
     let allowed =
         Allowed { grant: open.grant, expires_at: open.expires_at, uses_left: open.uses_left };
     let (call, repeats) = (CallId(memo.index), Some(memo.link));

@@ -1,6 +1,6 @@
 //! Who cannot widen what: an agent nothing at all, an owner no agent beyond the agent's own policy.
 
-use bailiwick_core::command::{Answer, Command, Submission};
+use bailiwick_core::command::{Answer, Command, ReassignAgent, Submission};
 use bailiwick_core::event::{Actor, Role, Selector};
 use bailiwick_core::id::{CallId, GrantId, TaskId};
 use bailiwick_core::time::Time;
@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use super::always::probes;
 use super::harness::{
-    Ledger, agent_key, ask, credential, finish, id, is_allowed, issue, lift, open_task, put_policy,
-    revoke, submission, terms, write_agent, write_owner,
+    Ledger, actor, agent_key, ask, credential, finish, id, is_allowed, issue, lift, open_task,
+    pin_tool, put_policy, revoke, submission, terms, with_definition, write_agent, write_owner,
 };
 use super::history::{ACTIONS, POLICIES, RESOURCES, Step, Story, steps};
 
@@ -18,7 +18,7 @@ fn by_agent(ledger: &Ledger, kind: usize, n: usize) -> Command {
     let agent = ["helper", "helper", "second", "third"][n % 4];
     let at = n as u64 * 7 % ledger.state.next_index();
     let action = ACTIONS[n % 3];
-    match kind % 24 {
+    match kind % 28 {
         0..4 => Command::RequestGrant(terms(agent, action, RESOURCES[n % 4])),
         4 => Command::RequestGrant(terms(agent, action, "crm://**")),
         5 => Command::OpenTask(open_task(agent)),
@@ -29,7 +29,11 @@ fn by_agent(ledger: &Ledger, kind: usize, n: usize) -> Command {
             Command::ReturnGrant { grant }
         }
         9 => finish(CallId(at)),
-        10..14 => Command::Authorize(Box::new(ask(agent, action, RESOURCES[n % 4]))),
+        10..13 => Command::Authorize(Box::new(ask(agent, action, RESOURCES[n % 4]))),
+        13 => {
+            let ask = ask(agent, action, RESOURCES[n % 4]);
+            Command::Authorize(Box::new(with_definition(ask, action, n as u8)))
+        }
         14 => issue(terms(agent, action, "crm://**")),
         15 => lift(Selector::All),
         16 => lift(Selector::Agent(id(agent))),
@@ -39,6 +43,13 @@ fn by_agent(ledger: &Ledger, kind: usize, n: usize) -> Command {
         20 => Command::ActivatePolicies,
         21 => Command::EnableOwner { owner: id("alice") },
         22 => Command::IssueCredential(credential("mine", Role::Admin, None)),
+        23 => Command::PinTool(pin_tool(action, 1 + n as u8 % 3)),
+        24 => Command::UnpinTool { tool: id(action), reason: None },
+        25 => Command::AddDelegate { owner: id("alice"), delegate: id("bob"), expires_at: None },
+        26 => {
+            let reassign = ReassignAgent { agent: id(agent), to: id("bob"), reason: None };
+            Command::ReassignAgent(reassign)
+        }
         _ => Command::UpdateOwner(write_owner("alice")),
     }
 }
@@ -53,7 +64,7 @@ proptest! {
     #[test]
     fn nothing_that_an_agents_own_key_submits_widens_anything(
         steps in steps(60),
-        commands in prop::collection::vec((0..24_usize, 0..32_usize), 1..24),
+        commands in prop::collection::vec((0..28_usize, 0..32_usize), 1..24),
     ) {
         let mut story = Story::new();
         for step in &steps {
@@ -62,7 +73,12 @@ proptest! {
             }
         }
         let mut ledger = story.ledger;
-        let probes = probes(&ledger);
+        let mut probes = probes(&ledger);
+        let defined = (1..4_u8).flat_map(|n| ACTIONS.map(|action| (n, action)));
+        probes.extend(defined.map(|(n, action)| {
+            let ask = with_definition(ask("second", action, RESOURCES[0]), action, n);
+            submission(actor(Role::Enforcer), Command::Authorize(Box::new(ask)))
+        }));
         let before = allowed(&ledger, &probes);
         for (kind, n) in commands {
             let command = by_agent(&ledger, kind, n);
