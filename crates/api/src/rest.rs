@@ -11,7 +11,9 @@ use crate::problem::{INVALID_BODY, Problem};
 
 pub(crate) mod agents;
 pub(crate) mod calls;
+pub(crate) mod config;
 pub(crate) mod credentials;
+pub(crate) mod delegates;
 pub(crate) mod entities;
 pub(crate) mod events;
 pub(crate) mod grants;
@@ -21,6 +23,7 @@ pub(crate) mod policies;
 pub(crate) mod revocations;
 pub(crate) mod sql;
 pub(crate) mod tasks;
+pub(crate) mod tools;
 
 /// Why something is done.
 #[derive(Debug, Deserialize, ToSchema)]

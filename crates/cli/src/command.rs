@@ -12,6 +12,7 @@ use crate::show;
 pub(crate) mod bench;
 
 mod agent;
+mod config;
 mod demo_server;
 mod doctor;
 mod events;
@@ -29,6 +30,7 @@ mod revoke;
 mod serve;
 mod sql;
 mod task;
+mod tool;
 mod verify;
 mod watch;
 
@@ -50,6 +52,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Agent(args) => online(&args.access, |http| agent::run(args.verb, http))?,
         Command::Task(args) => online(&args.access, |http| task::run(args.verb, http))?,
         Command::Properties(args) => online(&args.access, |http| properties::run(args.verb, http))?,
+        Command::Tool(args) => online(&args.access, |http| tool::run(args.verb, http))?,
         Command::Policy(args) => policy::run(args)?,
         Command::Grant(args) => online(&args.access, |http| grant::run(args.verb, http))?,
         Command::Revoke(args) => revoke::revoke(args)?,
@@ -61,6 +64,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Verify(args) => verify::run(&args)?,
         Command::Ledger(args) => ledger::run(args)?,
         Command::Key(args) => online(&args.access, |http| key::run(args.verb, http))?,
+        Command::Config(args) => online(&args.access, |http| config::run(args.verb, http))?,
         Command::Doctor(args) => return doctor::run(&args),
         Command::Bench(args) => bench::run(&args)?,
         Command::Completions(args) => {

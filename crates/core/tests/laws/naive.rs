@@ -12,6 +12,7 @@ mod facts;
 mod grants;
 mod policies;
 mod retries;
+mod tools;
 
 mod calls;
 mod workload;
@@ -21,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bailiwick_core::command::{self, Authorize, Command, Submission};
 use bailiwick_core::decide::Decided;
-use bailiwick_core::event::{DenialCode, Event, Fact, Issuance, Scope};
+use bailiwick_core::event::{Actor, DenialCode, Event, Fact, Issuance, Scope, Selector};
 
 use evaluator::{Answer, Denial, Met, Source};
 use policies::{FAMILY, FIRST};
@@ -138,6 +139,14 @@ fn answer_of(decided: &Decided, ask: &Authorize) -> Answer {
                 [Fact::GrantIssued(grant), rest @ ..] => (made(grant), rest),
                 rest => (Source::Held(allowed.grant), rest),
             };
+            let (pins, rest) = match rest {
+                [Fact::ToolPinned(pin), rest @ ..] => {
+                    assert!(pin.first_use && Some(&pin.tool) == ask.tool.as_ref(), "{pin:?}");
+                    assert_eq!((Some(pin.hash), pin.effect), (ask.tool_hash, None));
+                    (true, rest)
+                }
+                rest => (false, rest),
+            };
             let (authorized, used_up) = match rest {
                 [Fact::CallAuthorized(fact)] => (fact, false),
                 [Fact::CallAuthorized(fact), Fact::GrantExhausted(end)] => {
@@ -156,6 +165,7 @@ fn answer_of(decided: &Decided, ask: &Authorize) -> Answer {
                 uses_left: allowed.uses_left,
                 used_up,
                 policies: authorized.policies.clone(),
+                pins,
             }
         }
         Err(denied) => denial(&decided.events, denied.code, &denied.message),
@@ -176,8 +186,15 @@ fn made(grant: &bailiwick_core::event::GrantIssued) -> Source {
 
 fn denial(events: &[Event], code: DenialCode, message: &str) -> Answer {
     let facts: Vec<&Fact> = events.iter().map(|event| &event.fact).collect();
+    let mut changes = false;
     let (denied, torn_down) = match facts.as_slice() {
         [Fact::CallDenied(fact)] => (fact, None),
+        [Fact::ToolChanged(change), Fact::RevocationIssued(f), Fact::CallDenied(fact)] => {
+            assert!(f.suspend && f.selector == Selector::Tool(change.tool.clone()), "{f:?}");
+            assert!(Some(change.seen) == fact.call.tool_hash && change.pinned != change.seen);
+            changes = true;
+            (fact, None)
+        }
         [Fact::FindingRaised(finding), Fact::RevocationIssued(f), Fact::CallDenied(fact)] => {
             assert!(f.suspend, "{f:?}");
             (fact, Some((f.selector.clone(), finding.evidence.clone())))
@@ -194,6 +211,7 @@ fn denial(events: &[Event], code: DenialCode, message: &str) -> Answer {
             reason: reason.map(|(_, reason)| reason.to_owned()),
         },
         torn_down,
+        changes,
     }
 }
 
@@ -206,7 +224,10 @@ fn note(world: &World, submission: &Submission, ask: &Authorize, got: &Answer) {
             naive.meet("refused", code.as_str());
         }
         Answer::Repeated { .. } => naive.meet("answer", "repeated"),
-        Answer::Denied { denial, torn_down } => {
+        Answer::Denied { denial, torn_down, changes } => {
+            if *changes {
+                naive.meet("tool", "changed");
+            }
             naive.meet("answer", "denied");
             naive.meet("denied", denial.code.map_or("", DenialCode::as_str));
             if denial.reason.is_some() {
@@ -216,7 +237,13 @@ fn note(world: &World, submission: &Submission, ask: &Authorize, got: &Answer) {
                 naive.meet("torn down", selector.scope());
             }
         }
-        Answer::Allowed { source, .. } => {
+        Answer::Allowed { source, pins, .. } => {
+            if *pins {
+                naive.meet("tool", "pinned at first use");
+            }
+            if matches!(submission.actor, Actor::Token { agent: Some(_), .. }) {
+                naive.meet("allowed", "by an agent's token");
+            }
             naive.meet("answer", "allowed");
             naive.meet("allowed", how(world, source));
             note_allowed(world, ask);
@@ -251,7 +278,7 @@ fn note_allowed(world: &World, ask: &Authorize) {
             naive.meet("allowed", "a person");
             Some(owner)
         }
-        command::Subject::Agent(id) => naive.facts.agent(id).map(|(written, _)| &written.owner),
+        command::Subject::Agent(id) => naive.facts.owner_of(id),
     };
     let names = |selector| owner.is_some_and(|owner| evaluator::names_call(selector, ask, owner));
     let lifted: BTreeSet<_> =
@@ -275,7 +302,7 @@ fn everything_was_met(met: &Met, least: u64) {
         (
             "denied",
             "agent_unknown agent_suspended agent_expired agent_retired owner_disabled not_owner \
-             task_closed suspended tool_not_allowed forbidden no_grant grant_revoked grant_expired \
+             task_closed suspended tool_changed tool_unpinned tool_not_allowed forbidden no_grant grant_revoked grant_expired \
              grant_exhausted not_yet_valid approval_required id_reused invalid_arguments",
         ),
         ("narrowed", "approval_required grant_expired grant_exhausted"),
@@ -298,6 +325,12 @@ fn everything_was_met(met: &Met, least: u64) {
         ("choice", "one is live, another is not"),
         ("choice", "none is live, for several reasons"),
         ("grant", "taken back for this call only"),
+        ("delegate", "acts"),
+        ("delegate", "does not act"),
+        ("tool", "pinned at first use"),
+        ("tool", "changed"),
+        ("effect", "pinned as another"),
+        ("allowed", "by an agent's token"),
         ("call", "with an id"),
         ("call", "asked on early"),
     ];

@@ -149,8 +149,11 @@ proptest! {
                     call.subject == bailiwick_core::command::Subject::Agent(agent.clone())
                 }
                 Selector::Owner(owner) => {
-                    let bobs = call.subject == bailiwick_core::command::Subject::Agent(id("third"));
-                    bobs == (owner.as_str() == "bob")
+                    let agents = story.ledger.state.agents().iter();
+                    let mut theirs = agents.filter(|(_, agent)| agent.owner == *owner);
+                    theirs.any(|(agent, _)| {
+                        call.subject == bailiwick_core::command::Subject::Agent(agent.clone())
+                    })
                 }
                 Selector::Task(task) => call.task == Some(*task),
                 Selector::Resource(root) => call.resource.is_within(root),

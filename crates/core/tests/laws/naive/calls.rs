@@ -3,12 +3,13 @@
 use bailiwick_core::command::{Authorize, Command, Subject, Submission, Told};
 use bailiwick_core::event::{Actor, Effect, Fact, GrantIssued, Issuance, Role, Scope};
 use bailiwick_core::id::Resource;
+use bailiwick_core::record::hash::Digest;
 
 use super::policies::lies_within;
 use super::workload::{
     ACTIONS, AGENTS, OF_ACTIONS, OF_RESOURCES, OF_SUBJECTS, RESOURCES, World, key,
 };
-use crate::laws::harness::{ask_as, id, keyed, submission, text};
+use crate::laws::harness::{ask_as, id, keyed, submission, text, token};
 
 impl World {
     pub(super) fn call(&mut self) -> Submission {
@@ -21,7 +22,8 @@ impl World {
             0..140 => key("enforcer", Role::Enforcer),
             140..156 => key("admin", Role::Admin),
             156..166 => key("operator", Role::Operator),
-            166..194 => match &ask.subject {
+            166..176 => self.token(&ask.subject.clone()),
+            176..194 => match &ask.subject {
                 Subject::Agent(agent) if !self.chance.percent(15) => {
                     key(agent.as_str(), Role::Agent)
                 }
@@ -65,7 +67,41 @@ impl World {
         ask.session = self.chance.percent(10).then(|| id("s1"));
         ask.finishes = self.chance.percent(60);
         self.disclose(&mut ask);
+        self.define(&mut ask);
         ask
+    }
+
+    /// The token of the agent that is to act, and mostly of its owner.
+    fn token(&mut self, subject: &Subject) -> Actor {
+        let (agent, human) = match subject {
+            Subject::Agent(agent) => {
+                (agent.to_string(), self.naive.facts.owner_of(agent).map(ToString::to_string))
+            }
+            Subject::Person(human) => (self.agent(), Some(human.to_string())),
+        };
+        let human = human.filter(|_| self.chance.percent(70));
+        let human = human.unwrap_or_else(|| self.owner().to_owned());
+        match (token(&agent, &human), self.chance.below(10)) {
+            (Actor::Token { issuer, owner, .. }, 0) => {
+                Actor::Token { issuer, owner, agent: None, role: Role::Enforcer }
+            }
+            (Actor::Token { issuer, owner, .. }, 1) => {
+                Actor::Token { issuer, owner, agent: None, role: Role::Agent }
+            }
+            (token, _) => token,
+        }
+    }
+
+    /// Some tools nearly always come with a definition and others hardly ever.
+    fn define(&mut self, ask: &mut Authorize) {
+        let Some(tool) = &ask.tool else { return };
+        let defined = tool.as_str().starts_with("crm/") && tool.as_str() != "crm/case/read";
+        let n = match (defined, self.chance.below(100)) {
+            (true, 0..4) => 2,
+            (true, 7..) | (false, 0..1) => 1,
+            (true, _) | (false, _) => return,
+        };
+        ask.tool_hash = Some(Digest([n; 32]));
     }
 
     /// What a recent grant is for, so that grants are used, and asked for when they are no more.

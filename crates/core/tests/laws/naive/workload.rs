@@ -5,10 +5,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bailiwick_core::command::{
-    Command, IssueCredential, IssueGrant, RequestGrant, Revoke, Submission, WriteAgent, WriteOwner,
+    Command, IssueCredential, IssueGrant, PinTool, ReassignAgent, RequestGrant, Revoke, Submission,
+    WriteAgent, WriteOwner,
 };
-use bailiwick_core::event::{Actor, Allow, Entity, Recorded, Role, Selector};
-use bailiwick_core::id::{AgentId, CallId, GrantId, GrantRequestId, PolicyId, TaskId, Text};
+use bailiwick_core::event::{
+    Actor, Allow, ConfigChanged, Effect, Entity, Pinning, Recorded, Role, Selector,
+};
+use bailiwick_core::id::{
+    AgentId, CallId, GrantId, GrantRequestId, PolicyId, TaskId, Text, ToolId,
+};
 use bailiwick_core::properties::Properties;
 use bailiwick_core::state::View;
 use bailiwick_core::time::{Span, Time};
@@ -19,8 +24,8 @@ use super::facts::Standing;
 use super::policies::{FAMILY, FIRST, named};
 use crate::laws::chance::Chance;
 use crate::laws::harness::{
-    Ledger, credential, finish, id, keyed, open_task, put_policy, submission, terms, text,
-    write_agent, write_owner,
+    Ledger, credential, finish, id, keyed, open_task, pin_tool, put_policy, submission, terms,
+    text, write_agent, write_owner,
 };
 
 const OWNERS: [&str; 4] = ["ann", "ben", "cyd", "ghost"];
@@ -169,7 +174,7 @@ impl World {
         if self.chance.percent(60) {
             return self.call();
         }
-        let command = match self.chance.below(492) {
+        let command = match self.chance.below(546) {
             0..120 => self.issue(),
             120..155 => {
                 let terms = self.terms();
@@ -189,6 +194,9 @@ impl World {
             432..462 => self.entity(),
             462..476 => self.policy(),
             476..484 => self.key(),
+            492..516 => self.tool(),
+            516..540 => self.delegate(),
+            540..546 => self.reassign(),
             _ => Command::Expire,
         };
         let by = self.administrator(&command);
@@ -387,6 +395,42 @@ impl World {
         }
     }
 
+    fn tool(&mut self) -> Command {
+        let pinned: Vec<ToolId> = self.naive.facts.pinned().into_iter().cloned().collect();
+        let tool = if pinned.is_empty() || self.chance.percent(20) {
+            id(self.chance.one(&ACTIONS))
+        } else {
+            self.chance.one(&pinned)
+        };
+        match self.chance.below(24) {
+            0..12 => Command::UnpinTool { tool, reason: None },
+            12..17 => {
+                let effects = [None, Some(Effect::Read), Some(Effect::External)];
+                let effect = self.chance.one(&effects);
+                let n = self.chance.one(&[1, 1, 1, 2]);
+                Command::PinTool(PinTool { effect, ..pin_tool(tool.as_str(), n) })
+            }
+            n => {
+                let pinning = if n < 18 { Pinning::Operator } else { Pinning::FirstUse };
+                Command::Configure(ConfigChanged { pinning, ..ConfigChanged::default() })
+            }
+        }
+    }
+
+    fn delegate(&mut self) -> Command {
+        let (owner, delegate) = (id(self.owner()), id(self.owner()));
+        if self.chance.percent(30) {
+            return Command::RemoveDelegate { owner, delegate, reason: None };
+        }
+        let expires_at = if self.chance.percent(50) { Some(self.soon()) } else { None };
+        Command::AddDelegate { owner, delegate, expires_at }
+    }
+
+    fn reassign(&mut self) -> Command {
+        let (agent, to) = (id(&self.agent()), id(self.owner()));
+        Command::ReassignAgent(ReassignAgent { agent, to, reason: None })
+    }
+
     /// An agent that stands so, if there is one.
     fn stopped(&mut self, standing: Standing) -> AgentId {
         let agents = AGENTS.into_iter().chain(SPARE).map(id);
@@ -403,7 +447,7 @@ impl World {
 
     /// An agent as it is to be; its owner as it is, if it has one.
     fn written(&mut self, agent: &str, owner: u64) -> WriteAgent {
-        let known = self.naive.facts.agent(&id(agent)).map(|(known, _)| known.owner.to_string());
+        let known = self.naive.facts.owner_of(&id(agent)).map(ToString::to_string);
         let owner = known.unwrap_or_else(|| OWNERS[(owner % 3) as usize].to_owned());
         let mut written = write_agent(agent, &owner, &[]);
         written.settings.groups = self.groups();
