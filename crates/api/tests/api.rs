@@ -11,6 +11,7 @@ mod api {
     mod enforce;
     mod operate;
     mod preview;
+    mod registry;
     mod rest;
     mod retries;
     mod roles;

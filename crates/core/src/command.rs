@@ -487,6 +487,8 @@ pub struct Decision {
 pub struct Allowed {
     /// The grant that was used.
     pub grant: GrantId,
+    /// On whose authority, so that a revocation of the owner finds the call.
+    pub owner: OwnerId,
     /// Until when it lives.
     pub expires_at: Time,
     /// Uses left after this one.

@@ -8,6 +8,7 @@ mod flips;
 #[path = "../../../ledger/tests/support/nats.rs"]
 mod nats;
 mod offline;
+mod registry;
 mod revoke;
 mod server;
 mod story;

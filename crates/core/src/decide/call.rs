@@ -303,6 +303,9 @@ fn just_in_time(
 
 fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> Answer {
     let policy_hash = draft.state.policy_hash();
+    let Some(owner) = call.owner.clone() else {
+        return deny(draft, call, DenialCode::OwnerDisabled.into());
+    };
     let (grant, expires_at, max_uses, uses) = match permit.source {
         Source::Held(id) => {
             let Some(grant) = draft.state.grants().get(id) else {
@@ -311,14 +314,11 @@ fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> 
             (id, grant.expires_at, grant.max_uses, grant.uses)
         }
         Source::JustInTime(ttl, max_uses) => {
-            let Some(owner) = call.owner.clone() else {
-                return deny(draft, call, DenialCode::OwnerDisabled.into());
-            };
             let not_before = draft.next_time();
             let expires_at = not_before.after(ttl);
             let index = draft.record(Fact::GrantIssued(GrantIssued {
                 agent: call.agent.clone(),
-                owner,
+                owner: owner.clone(),
                 task: call.task,
                 tool: call.tool.clone(),
                 action: call.action.clone(),
@@ -358,7 +358,7 @@ fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> 
     if uses_left == 0 {
         draft.record_by_system(Some(index), Fact::GrantExhausted(GrantEnded { grant }));
     }
-    let allowed = Allowed { grant, expires_at, uses_left };
+    let allowed = Allowed { grant, owner, expires_at, uses_left };
     Answer::Decided(Decision { call: CallId(index), result: Ok(allowed), repeats: None })
 }
 
@@ -495,21 +495,21 @@ pub(super) fn repeated(
 ) -> Option<Answer> {
     let Command::Authorize(ask) = &submission.command else { return None };
     let ask = on_behalf(submission, ask);
-    let open = repeatable(state, &ask, memo, now).ok()?;
-    let allowed =
-        Allowed { grant: open.grant, expires_at: open.expires_at, uses_left: open.uses_left };
+    let (open, owner) = repeatable(state, &ask, memo, now).ok()?;
+    let OpenCall { grant, expires_at, uses_left, .. } = *open;
+    let allowed = Allowed { grant, owner: owner.clone(), expires_at, uses_left };
     let (call, repeats) = (CallId(memo.index), Some(memo.link));
     Some(Answer::Decided(Decision { call, result: Ok(allowed), repeats }))
 }
 
 /// The call that was allowed before, if it may be allowed once more: it has not ended, it would be
-/// permitted today, and nobody took back what it uses.
+/// permitted today, and nobody took back what it uses. With it comes on whose authority.
 fn repeatable<'a>(
     state: &'a State,
-    ask: &Authorize,
+    ask: &'a Authorize,
     memo: &Memo,
     now: Time,
-) -> Result<&'a OpenCall, Denial> {
+) -> Result<(&'a OpenCall, &'a OwnerId), Denial> {
     let open = state.open_call(CallId(memo.index)).ok_or(DenialCode::IdReused)?;
     let (party, _) = permitted(state, ask, now)?;
     let grant = state.grants().get(open.grant);
@@ -522,7 +522,7 @@ fn repeatable<'a>(
     } else if now >= open.since.after(ALLOW_REPEATED) {
         Err(DenialCode::IdReused.into())
     } else {
-        Ok(open)
+        Ok((open, party.owner))
     }
 }
 

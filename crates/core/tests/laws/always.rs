@@ -228,7 +228,7 @@ fn rebuilt_view_is_told_from_the_one_that_comes_after_it() {
 fn histories_meet_nearly_everything_that_there_is() {
     let mut runner = TestRunner::deterministic();
     let mut met = BTreeSet::new();
-    for _ in 0..16 {
+    for _ in 0..48 {
         let mut story = Story::new();
         let steps = steps(120).new_tree(&mut runner).unwrap().current();
         for step in &steps {

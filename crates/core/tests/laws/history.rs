@@ -310,7 +310,7 @@ impl Story {
             Step::Pin(tool, n) => Command::PinTool(pin_tool(ACTIONS[tool % 3], *n)),
             Step::Unpin(tool) => Command::UnpinTool { tool: id(ACTIONS[tool % 2]), reason },
             Step::Configure(n) => {
-                let pinning = if n % 3 == 0 { Pinning::Operator } else { Pinning::FirstUse };
+                let pinning = if n % 8 == 0 { Pinning::Operator } else { Pinning::FirstUse };
                 Command::Configure(ConfigChanged { pinning, approval_ttl: Span::minutes(10) })
             }
             _ => Command::Expire,

@@ -156,6 +156,7 @@ fn answer_of(decided: &Decided, ask: &Authorize) -> Answer {
                 _ => panic!("an allow does not record {facts:?}"),
             };
             assert_eq!(authorized.grant, allowed.grant);
+            assert_eq!(authorized.call.owner.as_ref(), Some(&allowed.owner));
             assert_eq!(authorized.expires_at, allowed.expires_at);
             assert_eq!(authorized.uses_left, allowed.uses_left);
             assert_eq!(authorized.call.resource, ask.resource);
