@@ -183,7 +183,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => (n(), n()).prop_map(|(agent, owner)| Step::Reassign(agent, owner)),
         1 => (n(), 1..3_u8).prop_map(|(tool, hash)| Step::Pin(tool, hash)),
         2 => n().prop_map(Step::Unpin),
-        1 => n().prop_map(Step::Configure),
+        1 => n().prop_map(|n| if n < 4 { Step::Configure(n) } else { Step::Wait(1) }),
         1 => (n(), n()).prop_map(|(name, text)| Step::Policy(name, text)),
         1 => n().prop_map(Step::Unpolicy),
         2 => Just(Step::Expire),
@@ -310,7 +310,7 @@ impl Story {
             Step::Pin(tool, n) => Command::PinTool(pin_tool(ACTIONS[tool % 3], *n)),
             Step::Unpin(tool) => Command::UnpinTool { tool: id(ACTIONS[tool % 2]), reason },
             Step::Configure(n) => {
-                let pinning = if n % 8 == 0 { Pinning::Operator } else { Pinning::FirstUse };
+                let pinning = if *n == 0 { Pinning::Operator } else { Pinning::FirstUse };
                 Command::Configure(ConfigChanged { pinning, approval_ttl: Span::minutes(10) })
             }
             _ => Command::Expire,
