@@ -169,6 +169,8 @@ async fn an_agent_goes_to_another_owner_and_leaves_everything_behind() {
     assert_eq!(again.problem(), (409, "wrong_state".into()));
     assert_eq!(house.post(path, json!({"to": "zoe"})).await.problem(), (404, "not_found".into()));
     assert_eq!(house.post(path, json!({})).await.problem(), (400, "invalid_body".into()));
+    let sql = "select task_id from tasks where closed_at is null";
+    assert_eq!(house.post("/v1/sql", json!({"sql": sql})).await.done()["rows"], json!([]));
     let sql = "select owner_id from agents where agent_id = 'a1'";
     assert!(house.post("/v1/sql", json!({"sql": sql})).await.text.contains("bob"));
 }
