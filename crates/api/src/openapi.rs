@@ -9,8 +9,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use crate::rest::{
-    agents, calls, config, credentials, delegates, entities, events, grants, owners, points,
-    policies, revocations, sql, tasks, tools,
+    agents, approvals, calls, config, credentials, delegates, entities, events, grants, owners,
+    points, policies, revocations, sql, tasks, tools,
 };
 use crate::{authzen, operate, stream};
 
@@ -35,6 +35,8 @@ use crate::{authzen, operate, stream};
         policies::list, policies::get, policies::put, policies::remove, policies::activate,
         grants::create, grants::list, grants::get, grants::give_back,
         grants::requests::create, grants::requests::list, grants::requests::deny,
+        grants::delegations::create, grants::reviews::create, grants::reviews::list,
+        approvals::list, approvals::get, approvals::approve, approvals::deny, approvals::withdraw,
         calls::finish,
         revocations::create, revocations::list, revocations::lift, revocations::preview::preview,
         stream::open,

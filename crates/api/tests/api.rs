@@ -5,10 +5,12 @@
 mod api {
     pub(crate) mod house;
 
+    mod approvals;
     mod authzen;
     mod bad_input;
     mod certification;
     mod enforce;
+    mod grants;
     mod operate;
     mod preview;
     mod registry;

@@ -4,16 +4,21 @@
 
 use std::path::PathBuf;
 
+use bailiwick_core::event::Constraint;
 use bailiwick_core::id::{
     Action, AgentId, GrantId, GrantRequestId, OwnerId, PolicyId, Resource, TaskId, Text, ToolId,
 };
 use bailiwick_core::time::Span;
 use clap::{Parser, Subcommand};
 
+mod approvals;
+mod grants;
 mod local;
 mod registry;
 mod tools;
 
+pub(crate) use approvals::{Approvals, ApprovalsVerb, Approve, Deny, No, Yes};
+pub(crate) use grants::{Part, Review};
 pub(crate) use local::{
     Completions, Demo, DemoServer, Dump, Gateway, Info, Ledger, LedgerVerb, Serve, Verify,
 };
@@ -62,6 +67,14 @@ pub(crate) enum Command {
     Policy(Policy),
     /// Grants: who may do what, to what, until when, how often
     Grant(Grant),
+    /// Look at what an owner's agents may do, and keep or revoke each grant
+    Review(Review),
+    /// Approvals: what waits for a person
+    Approvals(Approvals),
+    /// Say yes to what is shown
+    Approve(Approve),
+    /// Say no to what an agent asked for
+    Deny(Deny),
     /// Take permissions back, everywhere at once
     Revoke(Revoke),
     /// Lift the suspension that a revocation left: who it named may ask again, grants stay ended
@@ -149,9 +162,27 @@ pub(crate) enum PolicyVerb {
     },
     /// Let the stage take effect, all of it at once
     Activate,
-    /// Check policies without a server, with line and column of every fault
+    /// Check policies without a server, each and all together, with line and column of every fault
     Check {
-        /// Files of one Cedar policy each
+        /// Files of one Cedar policy each, or directories of them
+        #[arg(required = true, value_name = "FILE|DIR")]
+        files: Vec<PathBuf>,
+    },
+    /// Show what would change if these files were all the policies there are
+    Diff {
+        /// Files of one Cedar policy each, or directories of them
+        #[arg(required = true, value_name = "FILE|DIR")]
+        files: Vec<PathBuf>,
+        /// Compare with the stage instead of what is in force
+        #[arg(long)]
+        staged: bool,
+        /// End with 1 if anything would change
+        #[arg(long)]
+        exit_code: bool,
+    },
+    /// Play given/when/then files without a server: which calls policies allow, and which they deny
+    Test {
+        /// TOML files of cases
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
@@ -189,6 +220,10 @@ pub(crate) struct Terms {
     /// Why
     #[arg(long, value_name = "TEXT", visible_alias = "why")]
     pub(crate) justification: Option<Text>,
+    /// What an argument of a call has to be, such as `/path=prefix:/srv/reports/`,
+    /// `/amount=max:500`, `/to=equal:alice` or `/to=one-of:["alice", "bob"]`; may be repeated
+    #[arg(long = "where", value_name = "/POINTER=RULE:VALUE")]
+    pub(crate) constraints: Vec<Constraint>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -228,6 +263,13 @@ pub(crate) enum GrantVerb {
     Show {
         /// Its id
         id: GrantId,
+    },
+    /// Give a part of a grant to another agent of the same owner; it dies with the grant
+    Delegate {
+        /// The grant's id
+        id: GrantId,
+        #[command(flatten)]
+        part: Part,
     },
     /// Hand a grant back early
     Return {
@@ -388,6 +430,10 @@ impl Command {
             Self::Tool(args) => args.access.json,
             Self::Policy(args) => args.access.json,
             Self::Grant(args) => args.access.json,
+            Self::Review(args) => args.access.json,
+            Self::Approvals(args) => args.access.json,
+            Self::Approve(args) => args.access.json,
+            Self::Deny(args) => args.access.json,
             Self::Revoke(args) => args.access.json,
             Self::Lift(args) => args.access.json,
             Self::Points(args) => args.access.json,

@@ -12,6 +12,7 @@ use crate::show;
 pub(crate) mod bench;
 
 mod agent;
+mod approvals;
 mod config;
 mod demo_server;
 mod doctor;
@@ -26,6 +27,7 @@ mod owner;
 mod points;
 mod policy;
 mod properties;
+mod review;
 mod revoke;
 mod serve;
 mod sql;
@@ -55,6 +57,19 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Tool(args) => online(&args.access, |http| tool::run(args.verb, http))?,
         Command::Policy(args) => policy::run(args)?,
         Command::Grant(args) => online(&args.access, |http| grant::run(args.verb, http))?,
+        Command::Review(args) => {
+            let access = args.access.clone();
+            online(&access, |desk| review::run(args, desk))?;
+        }
+        Command::Approvals(args) => {
+            approvals::look(&args.verb)?;
+            online(&args.access, |http| approvals::run(args.verb, http))?;
+        }
+        Command::Approve(args) => {
+            approvals::look_at(&args.yes)?;
+            online(&args.access, |http| approvals::approve(args.yes, http))?;
+        }
+        Command::Deny(args) => online(&args.access, |http| approvals::deny(args.no, http))?,
         Command::Revoke(args) => revoke::revoke(args)?,
         Command::Lift(args) => revoke::lift(args)?,
         Command::Points(args) => online(&args.access, points::run)?,

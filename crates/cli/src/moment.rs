@@ -14,11 +14,8 @@ pub(crate) fn now() -> Time {
 
 /// RFC 3339 to the millisecond.
 pub(crate) fn rfc3339(time: Time) -> String {
-    let (seconds, millis) = (time.0 / 1_000_000_000, time.0 / 1_000_000 % 1_000);
-    let (year, month, day) = date(seconds / DAY_SECONDS);
-    let clock = seconds % DAY_SECONDS;
-    let (hour, minute, second) = (clock / 3_600, clock / 60 % 60, clock % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+    let millis = time.0 / 1_000_000 % 1_000;
+    format!("{}.{millis:03}Z", time.utc())
 }
 
 /// Unix seconds of an HTTP `Date`: `Mon, 23 Nov 2026 03:34:21 GMT`.
@@ -34,6 +31,16 @@ pub(crate) fn http_date(text: &str) -> Option<u64> {
         return None;
     }
     Some(days(year, month, day) * DAY_SECONDS + clock)
+}
+
+/// A moment from its date (year, month, day) and clock (hour, minute, second) in UTC, from 1970 on.
+pub(crate) fn of_utc(date: (u64, u64, u64), clock: (u64, u64, u64)) -> Option<Time> {
+    let ((year, month, day), (hour, minute, second)) = (date, clock);
+    if !(1970..=2500).contains(&year) || !(1..=12).contains(&month) || day == 0 {
+        return None;
+    }
+    let seconds = days(year, month, day) * DAY_SECONDS + hour * 3_600 + minute * 60 + second;
+    Some(Time(seconds * 1_000_000_000))
 }
 
 fn is_leap(year: u64) -> bool {
@@ -59,21 +66,6 @@ fn days(year: u64, month: u64, day: u64) -> u64 {
     before_year + (1..month).map(|month| month_days(year, month)).sum::<u64>() + day - 1
 }
 
-/// Year, month and day of a day since the epoch.
-fn date(day: u64) -> (u64, u64, u64) {
-    let mut year = 1970 + day / 366;
-    while days(year + 1, 1, 1) <= day {
-        year += 1;
-    }
-    let mut left = day - days(year, 1, 1);
-    let mut month = 1;
-    while left >= month_days(year, month) {
-        left -= month_days(year, month);
-        month += 1;
-    }
-    (year, month, left + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,10 +83,24 @@ mod tests {
     }
 
     #[test]
+    fn a_moment_from_its_parts_is_written_as_them() {
+        for (date, clock, text) in [
+            ((2000, 2, 29), (23, 59, 59), "2000-02-29T23:59:59.000Z"),
+            ((1970, 1, 1), (0, 0, 0), "1970-01-01T00:00:00.000Z"),
+            ((2500, 12, 31), (0, 0, 1), "2500-12-31T00:00:01.000Z"),
+        ] {
+            assert_eq!(rfc3339(of_utc(date, clock).unwrap()), text);
+        }
+        for date in [(1969, 12, 31), (2501, 1, 1), (2026, 0, 1), (2026, 13, 1), (2026, 1, 0)] {
+            assert_eq!(of_utc(date, (0, 0, 0)), None, "{date:?}");
+        }
+    }
+
+    #[test]
     fn every_day_has_one_date() {
         for day in 0..60_000 {
-            let (year, month, of_month) = date(day);
-            assert_eq!(days(year, month, of_month), day);
+            let utc = Time(day * DAY_SECONDS * 1_000_000_000).utc();
+            assert_eq!(days(utc.year, utc.month, utc.day), day);
         }
     }
 

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use bailiwick_core::event::{DenialCode, Effect};
+use bailiwick_core::event::{DenialCode, Effect, Selector};
 use bailiwick_core::id::{CallId, GrantId, OwnerId, Text};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::Error;
-use crate::authority::{Ask, Denial, Permit, Receipt, Ruling};
+use crate::authority::{Ask, Awaited, Denial, Permit, Receipt, Ruling};
 
 pub(crate) const PATH: &str = "/access/v1/evaluation";
 
@@ -99,6 +99,8 @@ struct Yes {
     owner: Option<OwnerId>,
     expires_at: String,
     uses_left: u32,
+    #[serde(default)]
+    rests_on: Vec<Selector>,
     call_id: CallId,
     receipt: Receipt,
 }
@@ -110,6 +112,8 @@ struct No {
     message: String,
     #[serde(default)]
     receipt: Option<Receipt>,
+    #[serde(default)]
+    approval: Option<Awaited>,
 }
 
 /// Reads the answer to a question that was sent at `sent`. An allow without everything that proves
@@ -118,9 +122,9 @@ pub(crate) fn ruling(bytes: &[u8], sent: Instant) -> Result<Ruling, Error> {
     let bad = |why: &dyn std::fmt::Display| Error::answer(PATH, why);
     let answer: Answer = serde_json::from_slice(bytes).map_err(|e| bad(&e))?;
     if !answer.decision {
-        let No { code, message, receipt } =
+        let No { code, message, receipt, approval } =
             serde_json::from_value(answer.context).map_err(|e| bad(&e))?;
-        return Ok(Ruling::Denied(Denial { code, message, receipt }));
+        return Ok(Ruling::Denied(Denial { code, message, receipt, approval }));
     }
     let yes: Yes = serde_json::from_value(answer.context).map_err(|e| bad(&e))?;
     let expires_at = crate::rfc3339::parse(&yes.expires_at)
@@ -134,6 +138,7 @@ pub(crate) fn ruling(bytes: &[u8], sent: Instant) -> Result<Ruling, Error> {
         owner: yes.owner,
         expires_at,
         uses_left: yes.uses_left,
+        rests_on: yes.rests_on,
         receipt: yes.receipt,
         asked: sent,
     }))
@@ -189,6 +194,17 @@ mod tests {
         };
         assert_eq!((permit.call, permit.grant), (CallId(42), GrantId(41)));
         assert_eq!(permit.asked, sent);
+        assert!(permit.rests_on.is_empty());
+        let mut given = yes();
+        given["context"]["rests_on"] = json!([{"grant": "grant_7"}, {"agent": "a2"}]);
+        let Ok(Ruling::Allowed(given)) = ruling(given.to_string().as_bytes(), sent) else {
+            panic!("not allowed")
+        };
+        let parent = Selector::Grant(GrantId(7));
+        assert_eq!(given.rests_on, [parent, Selector::Agent(AgentId::new("a2").unwrap())]);
+        let mut odd = yes();
+        odd["context"]["rests_on"] = json!([{"session": "s"}]);
+        assert!(ruling(odd.to_string().as_bytes(), sent).is_err());
         assert_eq!(permit.expires_at.0, 1_795_402_042_500_000_000);
     }
 

@@ -5,12 +5,12 @@ use std::fmt;
 
 use crate::arguments::Arguments;
 use crate::event::{
-    Actor, AgentSettings, ConfigChanged, DenialCode, Effect, Enforcer, Entity, Outcome, RequestKey,
-    Role, Scope, Selector, TraceId,
+    Actor, AgentSettings, ConfigChanged, Constraint, DenialCode, Effect, Enforcer, Entity, Outcome,
+    RequestKey, Review, Role, Scope, Selector, TraceId,
 };
 use crate::id::{
-    Action, AgentId, CallId, CredentialId, GrantId, GrantRequestId, GroupId, OwnerId, PolicyId,
-    Resource, SessionId, TaskId, Text, ToolId,
+    Action, AgentId, ApprovalId, CallId, CredentialId, GrantId, GrantRequestId, GroupId, OwnerId,
+    PolicyId, Resource, SessionId, TaskId, Text, ToolId,
 };
 
 use crate::properties::Properties;
@@ -175,6 +175,40 @@ pub enum Command {
         /// Which.
         grant: GrantId,
     },
+    /// Give a part of a grant to another agent of the same owner.
+    DelegateGrant(DelegateGrant),
+    /// Say of a grant whether it is still needed.
+    ReviewGrant {
+        /// Which.
+        grant: GrantId,
+        /// What it comes to.
+        review: Review,
+        /// Why.
+        reason: Option<Text>,
+    },
+    /// Say yes to what was shown.
+    Approve {
+        /// To which request.
+        approval: ApprovalId,
+        /// Digest of what the approver was shown.
+        shown: Digest,
+        /// Why.
+        reason: Option<Text>,
+    },
+    /// Say no, which ends it.
+    DenyApproval {
+        /// To which request.
+        approval: ApprovalId,
+        /// Why.
+        reason: Option<Text>,
+    },
+    /// Ask no more.
+    WithdrawApproval {
+        /// Which request.
+        approval: ApprovalId,
+        /// Why.
+        reason: Option<Text>,
+    },
     /// Decide one call.
     Authorize(Box<Authorize>),
     /// Report how an authorized call ended.
@@ -190,7 +224,7 @@ pub enum Command {
     },
     /// Record that a feed item is enforced everywhere. By the system only.
     RecordEnforced(RecordEnforced),
-    /// Record grants that have run out. By the system only.
+    /// Record grants and approvals that have run out. By the system only.
     Expire,
 }
 
@@ -308,6 +342,31 @@ pub struct RequestGrant {
     pub max_uses: Option<u32>,
     /// Why.
     #[serde(default)]
+    pub justification: Option<Text>,
+    /// What a call's arguments have to be.
+    #[serde(default)]
+    pub constraints: Vec<Constraint>,
+}
+
+/// Fields of [`Command::DelegateGrant`]. What is not given is as narrow as any new grant, and never
+/// wider than the parent.
+#[derive(Debug, Clone)]
+pub struct DelegateGrant {
+    /// The grant of which a part is given.
+    pub parent: GrantId,
+    /// Who is to hold the part.
+    pub to: AgentId,
+    /// For which of that agent's tasks; required where the parent is for one of its holder's.
+    pub task: Option<TaskId>,
+    /// To what; as the parent if not given.
+    pub scope: Option<Scope>,
+    /// For how long.
+    pub ttl: Option<Span>,
+    /// How often.
+    pub max_uses: Option<u32>,
+    /// What a call's arguments have to be, beside what the parent demands.
+    pub constraints: Vec<Constraint>,
+    /// Why.
     pub justification: Option<Text>,
 }
 
@@ -493,6 +552,9 @@ pub struct Allowed {
     pub expires_at: Time,
     /// Uses left after this one.
     pub uses_left: u32,
+    /// What else ends the call when it is taken back: all that the grant was delegated from, with
+    /// its holders and their tasks.
+    pub rests_on: Vec<Selector>,
 }
 
 /// A denied call.
@@ -502,6 +564,19 @@ pub struct Denied {
     pub code: DenialCode,
     /// Words for people; nothing of policy.
     pub message: String,
+    /// The approval that is waited for, or that did not help.
+    pub approval: Option<Box<Awaited>>,
+}
+
+/// An approval as a denial names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Awaited {
+    /// Its id.
+    pub id: ApprovalId,
+    /// Until when it may be answered.
+    pub expires_at: Time,
+    /// Digest of what people are shown.
+    pub shown: Digest,
 }
 
 /// Why a command was not done.

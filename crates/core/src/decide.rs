@@ -8,19 +8,24 @@ use crate::record::frame::BODY_BYTES_MAX;
 use crate::state::State;
 use crate::time::{Span, Time};
 
+mod approval;
 mod call;
 mod config;
+mod delegate;
 mod disclosed;
 mod entity;
 mod grant;
 mod ownership;
 mod policy;
 mod registry;
+mod review;
 mod revoke;
 mod task;
 mod tool;
 
+pub use approval::{APPROVALS_EACH_MAX, APPROVALS_MAX};
 pub use call::{JIT_TTL, JIT_USES, POLICIES_NAMED_MAX, would_allow};
+pub use delegate::{DELEGATIONS_MAX, DEPTH_MAX};
 pub use disclosed::{DISCLOSED_BYTES_MAX, DISCLOSED_MAX, is_recordable};
 pub use entity::ENTITIES_MAX;
 pub use grant::{REQUESTS_EACH_MAX, TTL_MAX, USES_MAX};
@@ -133,7 +138,7 @@ impl Draft<'_> {
         let on_behalf_of = if let Command::Authorize(call) = &self.submission.command {
             call::human_of(&self.submission.actor).or(call.on_behalf_of.as_ref()).cloned()
         } else {
-            None
+            self.state.human(&self.submission.actor).cloned()
         };
         About {
             actor: self.submission.actor.clone(),
@@ -203,6 +208,17 @@ fn carry_out(draft: &mut Draft<'_>) -> Answer {
         Command::IssueGrant(issue) => grant::issue(draft, issue),
         Command::DenyGrant { request, reason } => grant::deny(draft, *request, reason),
         Command::ReturnGrant { grant } => grant::give_back(draft, *grant),
+        Command::DelegateGrant(delegate) => delegate::delegate(draft, delegate),
+        Command::ReviewGrant { grant, review, reason } => {
+            review::review(draft, *grant, *review, reason)
+        }
+        Command::Approve { approval, shown, reason } => {
+            approval::approve(draft, *approval, *shown, reason)
+        }
+        Command::DenyApproval { approval, reason } => approval::deny(draft, *approval, reason),
+        Command::WithdrawApproval { approval, reason } => {
+            approval::withdraw(draft, *approval, reason)
+        }
         Command::Authorize(call) => call::authorize(draft, call),
         Command::Finish(finish) => call::finish(draft, finish),
         Command::Revoke(revoke) => revoke::revoke(draft, revoke),
@@ -270,7 +286,11 @@ fn permitted(
             agent_may(state, caller.agent, &submission.command)
                 && human_may(state, caller.agent, submission, now)
         }
-        Role::Approver | Role::Auditor | Role::Subscriber => false,
+        Role::Approver => {
+            approver_may(&submission.command)
+                || review::approver_may(state, &submission.actor, &submission.command)
+        }
+        Role::Auditor | Role::Subscriber => false,
     };
     if allowed {
         return Ok(());
@@ -311,14 +331,19 @@ const fn enforcer_may(command: &Command) -> bool {
             | Command::CloseTask { .. }
             | Command::RequestGrant(_)
             | Command::ReturnGrant { .. }
+            | Command::DelegateGrant(_)
+            | Command::WithdrawApproval { .. }
     )
 }
 
-/// What an agent asks for with a token, it asks for by a human who may act through it. That the human
-/// of a call may not is for the decision to say, and to record; what only ends something is nobody's
-/// loss.
+/// What an agent asks for or gives on with a token, it does by a human who may act through it. That the
+/// human of a call may not is for the decision to say, and to record; what only ends something is
+/// nobody's loss.
 fn human_may(state: &State, agent: Option<&AgentId>, submission: &Submission, now: Time) -> bool {
-    let asks = matches!(submission.command, Command::RequestGrant(_) | Command::OpenTask(_));
+    let asks = matches!(
+        submission.command,
+        Command::RequestGrant(_) | Command::OpenTask(_) | Command::DelegateGrant(_)
+    );
     let owner = agent.and_then(|agent| state.agents().get(agent)).map(|agent| &agent.owner);
     match (call::human_of(&submission.actor), owner) {
         (Some(human), Some(owner)) => !asks || state.speaks_for(human, owner, now),
@@ -326,9 +351,14 @@ fn human_may(state: &State, agent: Option<&AgentId>, submission: &Submission, no
     }
 }
 
+/// Whom an approval asks for is decided by the person who holds the key, and not by its role.
+const fn approver_may(command: &Command) -> bool {
+    matches!(command, Command::Approve { .. } | Command::DenyApproval { .. })
+}
+
 /// An agent speaks for itself only.
 fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool {
-    use crate::command::Subject;
+    use crate::command::{DelegateGrant, Subject};
     use crate::state::Holder;
     let Some(itself) = itself else { return false };
     match command {
@@ -341,9 +371,14 @@ fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool
             state.tasks().get(task).is_some_and(|task| task.opened.agent == *itself)
         }
         Command::RequestGrant(terms) => terms.agent == *itself,
-        Command::ReturnGrant { grant } => {
+        Command::ReturnGrant { grant }
+        | Command::DelegateGrant(DelegateGrant { parent: grant, .. }) => {
             let holder = Holder::Agent(itself.clone());
             state.grants().get(*grant).is_some_and(|grant| grant.holder == holder)
+        }
+        Command::WithdrawApproval { approval, .. } => {
+            let asked = state.approvals().get(*approval).map(|approval| &approval.asked);
+            asked.is_some_and(|asked| asked.call.agent.as_ref() == Some(itself))
         }
         Command::CreateLedger(_)
         | Command::StartWriter { .. }
@@ -371,6 +406,9 @@ fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool
         | Command::ActivatePolicies
         | Command::IssueGrant(_)
         | Command::DenyGrant { .. }
+        | Command::ReviewGrant { .. }
+        | Command::Approve { .. }
+        | Command::DenyApproval { .. }
         | Command::Revoke(_)
         | Command::Lift { .. }
         | Command::RecordEnforced(_)

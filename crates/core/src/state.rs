@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::detect;
-use crate::event::{ConfigChanged, DenialCode, Entity, Event, Fact, LedgerCreated, Place};
+use crate::event::{Actor, ConfigChanged, DenialCode, Entity, Event, Fact, LedgerCreated, Place};
 use crate::feed::Feed;
 use crate::id::{AgentId, CredentialId, GrantId, GrantRequestId, OwnerId, PolicyId, TaskId};
 use crate::properties::Properties;
 use crate::record::hash::{Digest, Link};
 use crate::time::Time;
 
+mod approvals;
 mod calls;
 mod grants;
 mod marks;
@@ -20,8 +21,9 @@ mod registry;
 mod tools;
 mod view;
 
+pub use approvals::{Approval, ApprovalStatus, Approvals, Said};
 pub use calls::OpenCall;
-pub use grants::{End, Grant, Grants, Holder};
+pub use grants::{Bounds, End, Grant, Grants, Holder};
 pub use marks::{Covered, Marks};
 pub(crate) use memos::CALL_AUTHORIZED;
 pub use memos::Memo;
@@ -52,6 +54,7 @@ pub struct State {
     staged: BTreeMap<PolicyId, String>,
     active: BTreeMap<PolicyId, String>,
     grants: Grants,
+    approvals: Approvals,
     marks: Marks,
     calls: calls::OpenCalls,
     memos: memos::Memos,
@@ -79,8 +82,10 @@ impl State {
         self.memos.remember(place, event);
         self.feed.take(place, event);
         self.apply_fact(place, &event.fact);
+        self.approvals.asked(place, event);
         let marks = &mut self.marks;
         self.grants.forget(place.time, |id| marks.forget_grant(id));
+        self.approvals.forget(place.time);
     }
 
     fn apply_fact(&mut self, place: Place, fact: &Fact) {
@@ -122,7 +127,8 @@ impl State {
                 if let Some(request) = fact.request {
                     self.requests.remove(&request);
                 }
-                self.grants.issue(place.index, fact, &self.marks, place.time);
+                let met = self.apply_approved(place, fact);
+                self.grants.issue(place.index, fact, met, &self.marks, place.time);
             }
             Fact::GrantReturned(fact) => self.end_grant(place, fact.grant, End::Returned),
             Fact::GrantExpired(fact) => self.end_grant(place, fact.grant, End::Expired),
@@ -140,14 +146,16 @@ impl State {
             Fact::ToolPinned(_) | Fact::ToolUnpinned(_) | Fact::ToolChanged(_) => {
                 self.apply_tool(place, fact);
             }
+            // No command of this version writes these: what they mean comes with their commands.
+            Fact::SchemaPut(_)
+            | Fact::RiskChanged(_)
+            | Fact::AccessReviewed(_)
+            | Fact::BreakglassUsed(_) => {}
             Fact::ApprovalRequested(_)
             | Fact::ApprovalGranted(_)
             | Fact::ApprovalDenied(_)
             | Fact::ApprovalExpired(_)
-            | Fact::ApprovalWithdrawn(_) => {}
-            Fact::SchemaPut(_) | Fact::RiskChanged(_) => {}
-            // What follows from them stands in the events beside them.
-            Fact::AccessReviewed(_) | Fact::BreakglassUsed(_) => {}
+            | Fact::ApprovalWithdrawn(_) => self.apply_approval(place, fact),
             // Told by the enforcement points; nothing is decided by it.
             Fact::RevocationEnforced(_) => {}
         }
@@ -286,15 +294,49 @@ impl State {
         &self.probing
     }
 
-    /// Whether a grant is good at `now`, and if not, why: its own standing, and its task's.
+    /// Whether a grant is good at `now`, and if not, why: its own standing, its task's, and those of
+    /// all that it was delegated from. Nothing walks from a grant to what was delegated from it: that
+    /// is found dead when it is looked at.
     ///
     /// # Errors
     /// The denial code that says why it is not.
     pub fn check_grant(&self, id: GrantId, grant: &Grant, now: Time) -> Result<(), DenialCode> {
+        self.check_alone(id, grant, now)?;
+        let ancestors = grant.parent().map(|parent| self.grants.lineage(parent));
+        ancestors.into_iter().flatten().try_for_each(|(id, ancestor)| {
+            // Only what was handed back is forgotten before what was delegated from it.
+            let ancestor = ancestor.ok_or(DenialCode::GrantRevoked)?;
+            match self.check_alone(id, ancestor, now) {
+                // Its holder's task, and none of the caller's.
+                Err(DenialCode::TaskClosed) => Err(DenialCode::GrantRevoked),
+                Ok(()) if self.is_holder_expired(ancestor, now) => Err(DenialCode::GrantExpired),
+                other => other,
+            }
+        })
+    }
+
+    /// Whether the life of the agent that holds a grant is over by its registration.
+    fn is_holder_expired(&self, grant: &Grant, now: Time) -> bool {
+        let Holder::Agent(agent) = &grant.holder else { return false };
+        let known = self.agents.get(agent);
+        known.is_none_or(|known| known.settings.expires_at.is_some_and(|end| now >= end))
+    }
+
+    fn check_alone(&self, id: GrantId, grant: &Grant, now: Time) -> Result<(), DenialCode> {
         if grant.task.is_some_and(|task| !self.tasks.contains_key(&task)) {
             return Err(DenialCode::TaskClosed);
         }
         grant.check(id, &self.marks, now)
+    }
+
+    /// The human whom an actor's key or token belongs to, as far as the ledger knows.
+    #[must_use]
+    pub fn human<'a>(&'a self, actor: &'a Actor) -> Option<&'a OwnerId> {
+        match actor {
+            Actor::System | Actor::Credential { .. } => self.person(actor),
+            // An agent's token names its human, in whose hand it is not.
+            Actor::Token { owner, .. } => Some(owner),
+        }
     }
 
     /// An authorized call whose outcome is awaited.

@@ -11,8 +11,11 @@ mod laws {
     mod samples;
 
     mod always;
+    mod approvals;
     mod bodies;
     mod bounded;
+    mod constraints;
+    mod delegation;
     mod denials;
     mod detector;
     mod enforcement;
@@ -22,6 +25,7 @@ mod laws {
     mod properties;
     mod refusals;
     mod retries;
+    mod review;
     mod roles;
     mod schemas;
     mod tools;

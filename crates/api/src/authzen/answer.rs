@@ -2,9 +2,10 @@
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use bailiwick_core::command::{Allowed, Answer, Denied, RefusalCode};
-use bailiwick_core::event::DenialCode;
-use bailiwick_core::id::{CallId, GrantId, OwnerId};
+use bailiwick_core::command::{Allowed, Answer, Awaited, Denied, RefusalCode};
+use bailiwick_core::event::{DenialCode, Selector};
+use bailiwick_core::id::{ApprovalId, CallId, GrantId, OwnerId};
+use bailiwick_core::record::Digest;
 use bailiwick_ledger::Reply;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -40,6 +41,11 @@ enum Context<'a> {
         expires_at: String,
         /// Uses left after this one.
         uses_left: u32,
+        /// What else ends the call when it is taken back, as revocations name it: the grants that
+        /// this one was delegated from, their holders and their tasks.
+        #[serde(skip_serializing_if = "<[Selector]>::is_empty")]
+        #[schema(value_type = Vec<Object>)]
+        rests_on: &'a [Selector],
         /// The call, to be finished.
         #[schema(value_type = String)]
         call_id: CallId,
@@ -53,6 +59,9 @@ enum Context<'a> {
         code: DenialCode,
         /// Words for people.
         message: &'a str,
+        /// The approval that is waited for, or that did not help.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        approval: Option<Approval>,
         /// The call that was denied; none when that could not be recorded.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schema(value_type = Option<String>)]
@@ -66,6 +75,20 @@ enum Context<'a> {
         /// What is wrong with it.
         error: Mistake,
     },
+}
+
+/// An approval: people find it by its id, see what `shown` is the digest of, and answer in time.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AwaitedApproval)]
+struct Approval {
+    /// Its id.
+    #[schema(value_type = String)]
+    id: ApprovalId,
+    /// Until when people may answer; a denial by them stands as long.
+    expires_at: String,
+    /// Digest of what people are shown, in hexadecimal.
+    #[schema(value_type = String)]
+    shown: Digest,
 }
 
 /// What is wrong with one question of a batch.
@@ -104,7 +127,7 @@ pub(super) fn of(reply: Reply) -> Result<Body, Problem> {
     match reply.answer {
         Answer::Decided(decision) => match decision.result {
             Ok(allowed) => allow(decision.call, &allowed, receipt.filter(|_| reply.durable)),
-            Err(Denied { code, message }) => deny(code, &message, receipt),
+            Err(Denied { code, message, approval }) => denied(code, &message, approval, receipt),
         },
         Answer::Refused(refusal) => match unrecorded(refusal.code) {
             Some(code) => deny(code, &refusal.message, None),
@@ -149,6 +172,7 @@ fn allow(call_id: CallId, allowed: &Allowed, receipt: Option<Receipt>) -> Result
         owner: &allowed.owner,
         expires_at: moment::text(allowed.expires_at),
         uses_left: allowed.uses_left,
+        rests_on: &allowed.rests_on,
         call_id,
         receipt,
     };
@@ -156,8 +180,22 @@ fn allow(call_id: CallId, allowed: &Allowed, receipt: Option<Receipt>) -> Result
 }
 
 fn deny(code: DenialCode, message: &str, receipt: Option<Receipt>) -> Result<Body, Problem> {
+    denied(code, message, None, receipt)
+}
+
+fn denied(
+    code: DenialCode,
+    message: &str,
+    approval: Option<Box<Awaited>>,
+    receipt: Option<Receipt>,
+) -> Result<Body, Problem> {
     let call_id = receipt.map(|receipt| CallId(receipt.index));
-    let context = Context::Denied { code, message, call_id, receipt };
+    let approval = approval.map(|awaited| Approval {
+        id: awaited.id,
+        expires_at: moment::text(awaited.expires_at),
+        shown: awaited.shown,
+    });
+    let context = Context::Denied { code, message, approval, call_id, receipt };
     written(&Decision { decision: false, context })
 }
 
@@ -188,8 +226,13 @@ mod tests {
     }
 
     fn allowed(durable: bool, receipt: bool) -> Reply {
-        let owner = OwnerId::new("alice").unwrap();
-        let allowed = Allowed { grant: GrantId(41), owner, expires_at: Time(0), uses_left: 0 };
+        let allowed = Allowed {
+            grant: GrantId(41),
+            owner: OwnerId::new("alice").unwrap(),
+            expires_at: Time(0),
+            uses_left: 0,
+            rests_on: vec![],
+        };
         let result = Ok(allowed);
         Reply {
             answer: Answer::Decided(Decided { call: CallId(42), result, repeats: None }),

@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 
+mod lineage;
+
+use super::approval::{self, Proposal};
 use super::{ALLOW_REPEATED, Draft, USES_MAX, disclosed, grant_id, refuse};
+use crate::approval::call_digest;
+use crate::arguments::constraints;
 use crate::command::{
-    Allowed, Answer, Authorize, Command, Decision, Denied, Done, Finish, RefusalCode, Subject,
-    Submission,
+    Allowed, Answer, Authorize, Awaited, Command, Decision, Denied, Done, Finish, RefusalCode,
+    Subject, Submission,
 };
 use crate::event::{
     Call, CallAuthorized, CallDenied, CallFinished, DenialCode, Detector, Fact, FindingRaised,
@@ -13,10 +18,14 @@ use crate::event::{
 };
 use crate::id::{AgentId, CallId, GrantId, OwnerId, PolicyId, Text};
 use crate::policy::{self, PolicyIndex, Restrictions};
+use crate::record::hash::Digest;
 use crate::state::{
-    Agent, CALL_AUTHORIZED, Covered, End, Grant, Holder, Memo, OpenCall, State, Verdicts, View,
+    Agent, CALL_AUTHORIZED, Covered, Grant, Holder, Memo, OpenCall, State, Verdicts, View,
 };
 use crate::time::{Span, Time};
+use message::message;
+
+mod message;
 
 mod pin;
 mod standing;
@@ -39,11 +48,16 @@ struct Denial {
     grant: Option<GrantId>,
     policies: Vec<PolicyId>,
     reason: Option<Text>,
+    /// What people said no to, or are asked for.
+    approval: Option<Box<Awaited>>,
+    /// What people are to be asked for.
+    wanted: Option<Box<Proposal>>,
 }
 
 impl From<DenialCode> for Denial {
     fn from(code: DenialCode) -> Self {
-        Self { code, grant: None, policies: Vec::new(), reason: None }
+        let (grant, policies, reason) = (None, Vec::new(), None);
+        Self { code, grant, policies, reason, approval: None, wanted: None }
     }
 }
 
@@ -79,7 +93,21 @@ pub(super) fn authorize(draft: &mut Draft<'_>, ask: &Authorize) -> Answer {
     let call = call_of(draft.state, ask, disclosed);
     match checked {
         Ok(permit) => allow(draft, ask, call, permit),
-        Err(denial) => deny(draft, call, denial),
+        Err(denial) => {
+            let denial = put_to_people(draft, &call, denial);
+            deny(draft, call, denial)
+        }
+    }
+}
+
+/// Asks people, where policy says that they have to approve.
+fn put_to_people(draft: &mut Draft<'_>, call: &Call, mut denial: Denial) -> Denial {
+    let Some(wanted) = denial.wanted.take() else { return denial };
+    match approval::ask(draft, call, *wanted) {
+        Ok(awaited) => Denial { approval: Some(Box::new(awaited)), ..denial },
+        Err(unasked) => {
+            Denial { code: unasked.code, reason: Text::new(&unasked.why).ok(), ..denial }
+        }
     }
 }
 
@@ -101,10 +129,32 @@ fn check(state: &State, ask: &Authorize, now: Time) -> Result<Permit, Denial> {
     let (party, policy) = permitted(state, ask, now)?;
     match held_grant(state, &party, &policy, ask, now) {
         Ok(grant) => Ok(Permit { source: Source::Held(grant), policies: policy.ids }),
+        Err(_) if !policy.restrictions.approvals.is_empty() => {
+            Err(unapproved(state, ask, &policy, now))
+        }
         Err(missing) => {
             just_in_time(&policy, missing).map(|source| Permit { source, policies: policy.ids })
         }
     }
+}
+
+/// Why a call that people have to approve is denied: they said no, or are to be asked.
+fn unapproved(state: &State, ask: &Authorize, policy: &PolicySays, now: Time) -> Denial {
+    let approvals = state.approvals();
+    if approvals.has_denials()
+        && let Some((id, denied)) = approvals.denial_of(&digest_of(state, ask), now)
+    {
+        let reason = denied.said.last().and_then(|said| said.reason.clone());
+        let approval = Some(Box::new(Awaited::of(id, denied)));
+        return Denial { reason, approval, ..DenialCode::ApprovalDenied.into() };
+    }
+    let wanted = Some(Box::new(policy.wanted(None, None)));
+    Denial { wanted, ..DenialCode::ApprovalRequired.into() }
+}
+
+/// What the call is, as an approval is bound to it.
+fn digest_of(state: &State, ask: &Authorize) -> Digest {
+    call_digest(&call_of(state, ask, disclosed::fields(ask).unwrap_or_default()))
 }
 
 /// Whether a call would be allowed if it were asked for at `now`, as far as its own id and what it
@@ -114,6 +164,9 @@ fn check(state: &State, ask: &Authorize, now: Time) -> Result<Permit, Denial> {
 /// # Errors
 /// The denial code that it would get.
 pub fn would_allow(state: &State, ask: &Authorize, now: Time) -> Result<(), DenialCode> {
+    if ask.args.as_ref().is_some_and(|arguments| arguments.fault().is_some()) {
+        return Err(DenialCode::InvalidArguments);
+    }
     check(state, ask, now).map(|_| ()).map_err(|denial| denial.code)
 }
 
@@ -160,6 +213,20 @@ pub(super) struct PolicySays {
     pub(super) just_in_time: bool,
 }
 
+impl PolicySays {
+    /// The grant that people may approve: no longer and no more often than policy lets it be.
+    pub(super) fn wanted(&self, ttl: Option<Span>, max_uses: Option<u32>) -> Proposal {
+        let most = self.restrictions.ttl.unwrap_or(JIT_TTL);
+        let uses = self.restrictions.max_uses.unwrap_or(JIT_USES).min(USES_MAX);
+        Proposal {
+            needs: self.restrictions.approvals.clone(),
+            ttl: ttl.unwrap_or(most).min(most),
+            max_uses: max_uses.unwrap_or(uses).min(uses),
+            policies: self.ids.clone(),
+        }
+    }
+}
+
 /// Check 6: Cedar, for the agent and for its owner. Both must permit.
 fn ask_policies(state: &State, ask: &Authorize, now: Time) -> Result<PolicySays, Denial> {
     let view = state.view();
@@ -179,10 +246,9 @@ fn ask_policies(state: &State, ask: &Authorize, now: Time) -> Result<PolicySays,
     let both = || verdicts.agent.iter().chain(std::iter::once(&verdicts.owner));
     if let Some(no) = both().find(|v| v.decision != policy::Decision::Permit) {
         return Err(Denial {
-            code: DenialCode::Forbidden,
-            grant: None,
             policies: named(&view, &no.determining),
             reason: no.restrictions.reason.clone(),
+            ..DenialCode::Forbidden.into()
         });
     }
     let mut indexes: Vec<_> = both().flat_map(|v| v.determining.iter().copied()).collect();
@@ -230,11 +296,16 @@ fn held_grant(
     let mut dead: Option<(GrantId, DenialCode)> = None;
     let grants = state.grants();
     for (id, grant) in grants.candidates(&holder, ask.task, &ask.action, &ask.resource) {
-        if grant.tool.as_ref().is_some_and(|tool| ask.tool.as_ref() != Some(tool)) {
+        if grant.tool.as_ref().is_some_and(|tool| ask.tool.as_ref() != Some(tool))
+            || !constraints::are_met(grant.constraints(), ask.args.as_deref())
+        {
+            // It is for something else: `no_grant` says so, and the agent may ask for another.
             continue;
         }
-        match covers(state, party, id, grant, ask, now).and_then(|()| narrowed(policy, grant, now))
-        {
+        let good = covers(state, party, id, grant, ask, now)
+            .and_then(|()| shown(state, grant, ask))
+            .and_then(|()| lineage::narrowed(state, policy, id, now));
+        match good {
             Ok(()) => live = Some(live.map_or(id, |other| other.min(id))),
             Err(code) if dead.is_none_or(|(other, _)| other < id) => dead = Some((id, code)),
             Err(_) => {}
@@ -257,29 +328,19 @@ fn covers(
     ask: &Authorize,
     now: Time,
 ) -> Result<(), DenialCode> {
-    grant.check(id, state.marks(), now)?;
-    match state.marks().ended_since(id.0, covered(party, ask, Some(id))) {
-        Some(_) => Err(DenialCode::GrantRevoked),
-        None => Ok(()),
+    state.check_grant(id, grant, now)?;
+    if lineage::is_taken_back(state, party, ask, id) {
+        Err(DenialCode::GrantRevoked)
+    } else {
+        Ok(())
     }
 }
 
-/// A grant that policy alone issued goes no further than policy goes for this very call, now. What
-/// was asked for without naming the tool, or before policy was tightened, may have got more. What
-/// an operator issued was decided by a human.
-fn narrowed(policy: &PolicySays, grant: &Grant, now: Time) -> Result<(), DenialCode> {
-    if grant.issuance == Issuance::Operator {
-        return Ok(());
-    }
-    let asked = &policy.restrictions;
-    if !asked.approvals.is_empty() {
-        Err(DenialCode::ApprovalRequired)
-    } else if asked.ttl.is_some_and(|ttl| now >= grant.not_before.after(ttl)) {
-        Err(DenialCode::GrantExpired)
-    } else if asked.max_uses.is_some_and(|uses| grant.uses >= uses) {
-        Err(DenialCode::GrantExhausted)
-    } else {
-        Ok(())
+/// A grant that people approved at a call covers the call that they were shown, and nothing else.
+fn shown(state: &State, grant: &Grant, ask: &Authorize) -> Result<(), DenialCode> {
+    match grant.shown() {
+        Some(shown) if shown != digest_of(state, ask) => Err(DenialCode::ApprovalMismatch),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -290,11 +351,7 @@ fn just_in_time(
 ) -> Result<Source, Denial> {
     if !policy.just_in_time {
         let (code, grant) = missing;
-        return Err(Denial { code, grant, policies: Vec::new(), reason: None });
-    }
-    if !policy.restrictions.approvals.is_empty() {
-        // Recording the request and waiting for the human join here with approvals.
-        return Err(DenialCode::ApprovalRequired.into());
+        return Err(Denial { grant, ..code.into() });
     }
     let ttl = policy.restrictions.ttl.unwrap_or(JIT_TTL);
     let uses = policy.restrictions.max_uses.unwrap_or(JIT_USES).min(USES_MAX);
@@ -306,12 +363,12 @@ fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> 
     let Some(owner) = call.owner.clone() else {
         return deny(draft, call, DenialCode::OwnerDisabled.into());
     };
-    let (grant, expires_at, max_uses, uses) = match permit.source {
+    let (grant, expires_at, line) = match permit.source {
         Source::Held(id) => {
             let Some(grant) = draft.state.grants().get(id) else {
                 return deny(draft, call, DenialCode::NoGrant.into());
             };
-            (id, grant.expires_at, grant.max_uses, grant.uses)
+            (id, grant.expires_at, lineage::uses_left(draft.state, id))
         }
         Source::JustInTime(ttl, max_uses) => {
             let not_before = draft.next_time();
@@ -336,10 +393,11 @@ fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> 
                 approval: None,
                 shown: None,
             }));
-            (grant_id(index), expires_at, max_uses, 0)
+            let id = grant_id(index);
+            (id, expires_at, vec![(id, max_uses.saturating_sub(1))])
         }
     };
-    let uses_left = max_uses.saturating_sub(uses).saturating_sub(1);
+    let uses_left = line.iter().map(|(_, left)| *left).min().unwrap_or(0);
     let fact = CallAuthorized {
         call,
         grant,
@@ -355,10 +413,11 @@ fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> 
         draft.record(pin);
     }
     let index = draft.record_because(grant.0, Fact::CallAuthorized(fact));
-    if uses_left == 0 {
+    for (grant, _) in line.into_iter().filter(|(_, left)| *left == 0) {
         draft.record_by_system(Some(index), Fact::GrantExhausted(GrantEnded { grant }));
     }
-    let allowed = Allowed { grant, owner, expires_at, uses_left };
+    let rests_on = lineage::rests_on(draft.state, grant);
+    let allowed = Allowed { grant, owner, expires_at, uses_left, rests_on };
     Answer::Decided(Decision { call: CallId(index), result: Ok(allowed), repeats: None })
 }
 
@@ -373,14 +432,16 @@ fn deny(draft: &mut Draft<'_>, call: Call, denial: Denial) -> Answer {
         policy_hash: draft.state.policy_hash(),
         read: BTreeMap::new(),
         shadow: Vec::new(),
-        approval: None,
+        approval: denial.approval.as_ref().map(|approval| approval.id),
     };
-    let cause = pin::changed(draft, &fact).or_else(|| tear_down(draft, &fact));
+    let cause = pin::changed(draft, &fact)
+        .or_else(|| tear_down(draft, &fact))
+        .or(fact.approval.map(|approval| approval.0));
     let index = match cause {
         Some(cause) => draft.record_because(cause, Fact::CallDenied(fact)),
         None => draft.record(Fact::CallDenied(fact)),
     };
-    let result = Err(Denied { code, message });
+    let result = Err(Denied { code, message, approval: denial.approval });
     Answer::Decided(Decision { call: CallId(index), result, repeats: None })
 }
 
@@ -419,7 +480,7 @@ fn tear_down(draft: &mut Draft<'_>, denied: &CallDenied) -> Option<u64> {
 }
 
 /// The call as its event records it.
-fn call_of(state: &State, ask: &Authorize, disclosed: BTreeMap<Text, Text>) -> Call {
+pub(super) fn call_of(state: &State, ask: &Authorize, disclosed: BTreeMap<Text, Text>) -> Call {
     let (agent, owner) = match &ask.subject {
         Subject::Agent(id) => (Some(id.clone()), state.agents().get(id).map(|a| a.owner.clone())),
         Subject::Person(owner) => (None, Some(owner.clone())),
@@ -443,48 +504,6 @@ fn call_of(state: &State, ask: &Authorize, disclosed: BTreeMap<Text, Text>) -> C
     }
 }
 
-/// Words for the caller: what was refused and what could be done, nothing of policy but the reason
-/// that a policy itself gives.
-fn message(code: DenialCode, call: &Call, reason: Option<&Text>) -> String {
-    let (action, resource) = (&call.action, &call.resource);
-    let why = match code {
-        DenialCode::AgentUnknown => "the agent is not registered",
-        DenialCode::AgentSuspended => "the agent is suspended",
-        DenialCode::AgentExpired => "the agent's registration has expired",
-        DenialCode::AgentRetired => "the agent is retired",
-        DenialCode::OwnerDisabled => "the owner is disabled or not registered",
-        DenialCode::NotOwner => "the human on whose behalf this comes is not the agent's owner",
-        DenialCode::TaskClosed => "the task is not open for this agent",
-        DenialCode::Suspended => "it was revoked and stays suspended until an operator lifts that",
-        DenialCode::ToolChanged => "the tool is not the one that was approved",
-        DenialCode::ToolUnpinned => "the tool waits for an operator's approval",
-        DenialCode::ToolNotAllowed => "the agent's allowlist does not name this action",
-        DenialCode::Drift => "the call does not fit the task",
-        DenialCode::Held => "the call waits for a human",
-        DenialCode::Forbidden => "policy does not permit it for this agent and its owner",
-        DenialCode::NoGrant => "no grant covers it; ask for one",
-        DenialCode::GrantRevoked => "the grant was revoked",
-        DenialCode::GrantExpired => "the grant has expired; ask for a new one",
-        DenialCode::GrantExhausted => "the grant is used up; ask for a new one",
-        DenialCode::NotYetValid => "the grant is not valid yet",
-        DenialCode::ApprovalRequired => "a human has to approve it first",
-        DenialCode::ApprovalDenied => "a human denied it",
-        DenialCode::ApprovalExpired => "nobody approved it in time",
-        DenialCode::ApprovalMismatch => "what was approved is something else",
-        DenialCode::Unavailable => "it cannot be recorded now",
-        DenialCode::Overloaded => "too many commands wait; try again",
-        DenialCode::ClockUnsure => "the clock cannot be trusted now",
-        DenialCode::IdReused => "its id was used before",
-        DenialCode::RateLimited => "too many calls; try again later",
-        DenialCode::InvalidArguments => "the arguments are not acceptable",
-        DenialCode::ResourceUnmapped => "the call names no resource that can be decided about",
-    };
-    match reason {
-        Some(reason) => format!("`{action}` on `{resource}` is denied: {why} ({reason})"),
-        None => format!("`{action}` on `{resource}` is denied: {why}"),
-    }
-}
-
 /// The first allow again, while its call is unfinished and its grant still live. A denial is
 /// decided anew.
 pub(super) fn repeated(
@@ -497,7 +516,8 @@ pub(super) fn repeated(
     let ask = on_behalf(submission, ask);
     let (open, owner) = repeatable(state, &ask, memo, now).ok()?;
     let OpenCall { grant, expires_at, uses_left, .. } = *open;
-    let allowed = Allowed { grant, owner: owner.clone(), expires_at, uses_left };
+    let rests_on = lineage::rests_on(state, grant);
+    let allowed = Allowed { grant, owner: owner.clone(), expires_at, uses_left, rests_on };
     let (call, repeats) = (CallId(memo.index), Some(memo.link));
     Some(Answer::Decided(Decision { call, result: Ok(allowed), repeats }))
 }
@@ -512,10 +532,10 @@ fn repeatable<'a>(
 ) -> Result<(&'a OpenCall, &'a OwnerId), Denial> {
     let open = state.open_call(CallId(memo.index)).ok_or(DenialCode::IdReused)?;
     let (party, _) = permitted(state, ask, now)?;
-    let grant = state.grants().get(open.grant);
-    let returned = grant.is_some_and(|grant| grant.ended == Some(End::Returned));
-    let ended = state.marks().ended_since(open.grant.0, covered(&party, ask, Some(open.grant)));
-    if returned || ended.is_some() {
+    // What was used up at this very call may be forgotten by now; handed back, it would be known.
+    if lineage::is_handed_back(state, open.grant, now)
+        || lineage::is_taken_back(state, &party, ask, open.grant)
+    {
         Err(DenialCode::GrantRevoked.into())
     } else if now >= open.expires_at {
         Err(DenialCode::GrantExpired.into())

@@ -13,9 +13,11 @@ pub const DISCLOSED_MAX: usize = 64;
 /// The most bytes of their names and values together.
 pub const DISCLOSED_BYTES_MAX: usize = 16_384;
 
-/// What the call's event discloses, or the denial where it could not all be recorded.
+/// What the call's event discloses, or the denial where it could not all be recorded, or where its
+/// arguments cannot be decided about.
 pub(super) fn of(draft: &Draft<'_>, ask: &Authorize) -> Result<BTreeMap<Text, Text>, DenialCode> {
-    let fields = fields(ask).filter(|_| told_by_who_may(draft, ask));
+    let readable = ask.args.as_ref().is_none_or(|arguments| arguments.fault().is_none());
+    let fields = fields(ask).filter(|_| readable && told_by_who_may(draft, ask));
     fields.ok_or(DenialCode::InvalidArguments)
 }
 
@@ -27,7 +29,8 @@ pub fn is_recordable(ask: &Authorize) -> bool {
     fields(ask).is_some()
 }
 
-fn fields(ask: &Authorize) -> Option<BTreeMap<Text, Text>> {
+/// The fields, if they can be recorded, whoever says so.
+pub(super) fn fields(ask: &Authorize) -> Option<BTreeMap<Text, Text>> {
     let mut fields = ask.disclosed.clone();
     for (name, values) in ask.told.iter().flat_map(|told| told.named()) {
         let list = serde_json::to_string(values).unwrap_or_default();
@@ -40,9 +43,9 @@ fn fields(ask: &Authorize) -> Option<BTreeMap<Text, Text>> {
     fits.then_some(fields)
 }
 
-/// Properties decide: an agent cannot say its own, whoever forgot to strip them.
+/// Properties and the environment decide: an agent cannot say its own, whoever forgot to strip them.
 fn told_by_who_may(draft: &Draft<'_>, ask: &Authorize) -> bool {
-    may_tell(&draft.submission.actor) || ask.told.is_none()
+    may_tell(&draft.submission.actor) || (ask.told.is_none() && ask.environment.is_none())
 }
 
 /// Whether somebody is believed in what they say of a call's parties and of its tool.

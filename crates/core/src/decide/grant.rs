@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use super::approval::{self, Application};
 use super::{Draft, EXPIRED_EACH, call, grant_id, refuse};
+use crate::arguments::constraints;
 use crate::command::{Answer, Authorize, Done, IssueGrant, RefusalCode, RequestGrant, Subject};
 use crate::event::{
-    DenialCode, Effect, Fact, GrantDenied, GrantEnded, GrantIssued, GrantRequested, GrantReturned,
-    Issuance, Scope,
+    Constraint, DenialCode, Effect, Fact, GrantDenied, GrantEnded, GrantIssued, GrantRequested,
+    GrantReturned, Issuance, Scope,
 };
-use crate::id::{GrantId, GrantRequestId, OwnerId, Resource, Text};
+use crate::id::{AgentId, GrantId, GrantRequestId, OwnerId, Resource, TaskId, Text};
 use crate::state::{Covered, State};
 use crate::time::{Span, Time};
 
@@ -38,18 +40,20 @@ pub(super) fn request(draft: &mut Draft<'_>, terms: &RequestGrant) -> Answer {
     if suspension(draft.state, terms, &owner).is_some() {
         return turned_down(draft, terms, owner, DenialCode::Suspended);
     }
-    let policy = match &terms.scope {
-        Scope::Exact(resource) => {
-            match call::policies_for(draft.state, &as_call(terms, resource), draft.now) {
-                Ok(policy) => Some(policy),
-                Err(code) => return turned_down(draft, terms, owner, code),
-            }
-        }
-        Scope::Within(_) => None,
+    let asked_of = as_call(terms, terms.scope.root());
+    let policy = match call::policies_for(draft.state, &asked_of, draft.now) {
+        Ok(policy) => Some(policy),
+        // What holds of a prefix itself says nothing of all that lies below: an operator may.
+        Err(_) if matches!(terms.scope, Scope::Within(_)) => None,
+        Err(code) => return turned_down(draft, terms, owner, code),
     };
+    if let Some(policy) = policy.as_ref().filter(|p| !p.restrictions.approvals.is_empty()) {
+        return put_to_people(draft, terms, owner, &asked_of, policy);
+    }
+    let is_exact = matches!(terms.scope, Scope::Exact(_));
     let index = record_request(draft, terms, owner.clone());
     let mut done = Done { kind: 80, index, grant: None, repeats: None };
-    if let Some(policy) = policy.filter(|p| p.just_in_time && p.restrictions.approvals.is_empty()) {
+    if let Some(policy) = policy.filter(|p| p.just_in_time && is_exact) {
         let most = policy.restrictions.ttl.unwrap_or(call::JIT_TTL);
         let uses = policy.restrictions.max_uses.unwrap_or(call::JIT_USES).min(USES_MAX);
         let not_before = draft.next_time();
@@ -68,7 +72,7 @@ pub(super) fn request(draft: &mut Draft<'_>, terms: &RequestGrant) -> Answer {
             policies: policy.ids,
             policy_hash: draft.state.policy_hash(),
             justification: terms.justification.clone(),
-            constraints: Vec::new(),
+            constraints: terms.constraints.clone(),
             parent: None,
             approval: None,
             shown: None,
@@ -76,6 +80,33 @@ pub(super) fn request(draft: &mut Draft<'_>, terms: &RequestGrant) -> Answer {
         done.grant = Some(grant_id(draft.record_because(index, Fact::GrantIssued(fact))));
     }
     Answer::Done(done)
+}
+
+/// A request that people have to approve: it waits for them, and an operator may still answer it.
+fn put_to_people(
+    draft: &mut Draft<'_>,
+    terms: &RequestGrant,
+    owner: OwnerId,
+    asked_of: &Authorize,
+    policy: &call::PolicySays,
+) -> Answer {
+    let call = call::call_of(draft.state, asked_of, BTreeMap::new());
+    let wanted = policy.wanted(terms.ttl, terms.max_uses);
+    let what = (terms.scope.clone(), terms.constraints.clone());
+    match Application::new(draft, &call, owner.clone(), what, wanted) {
+        Ok(application) => {
+            let index = record_request(draft, terms, owner);
+            application.put(draft, GrantRequestId(index));
+            Answer::Done(Done { kind: 80, index, grant: None, repeats: None })
+        }
+        Err(unasked) if unasked.code == DenialCode::ApprovalDenied => {
+            turned_down(draft, terms, owner, unasked.code)
+        }
+        Err(unasked) if unasked.code == DenialCode::RateLimited => {
+            refuse(RefusalCode::LimitReached, unasked.why)
+        }
+        Err(unasked) => refuse(RefusalCode::WrongState, unasked.why),
+    }
 }
 
 /// An operator issues. Policy is asked again at every use, for the agent and for its owner, so a
@@ -118,7 +149,7 @@ pub(super) fn issue(draft: &mut Draft<'_>, issue: &IssueGrant) -> Answer {
         policies: Vec::new(),
         policy_hash: draft.state.policy_hash(),
         justification: terms.justification.clone(),
-        constraints: Vec::new(),
+        constraints: terms.constraints.clone(),
         parent: None,
         approval: None,
         shown: None,
@@ -160,7 +191,7 @@ pub(super) fn give_back(draft: &mut Draft<'_>, grant: GrantId) -> Answer {
     }
 }
 
-/// Records grants whose time is over, a bounded number at a time.
+/// Records grants and approvals whose time is over, a bounded number of each at a time.
 pub(super) fn expire(draft: &mut Draft<'_>) -> Answer {
     let state = draft.state;
     let over: Vec<GrantId> =
@@ -168,28 +199,38 @@ pub(super) fn expire(draft: &mut Draft<'_>) -> Answer {
     for grant in over {
         draft.record_by_system(Some(grant.0), Fact::GrantExpired(GrantEnded { grant }));
     }
+    approval::expire(draft);
     Answer::Done(Done { kind: 84, index: state.next_index(), grant: None, repeats: None })
 }
 
-/// The owner of the agent that is to hold a grant, which must be able to act and own the task.
 fn holder(state: &State, terms: &RequestGrant, now: Time) -> Result<OwnerId, Answer> {
-    let Some(agent) = state.agents().get(&terms.agent) else {
-        let message = format!("agent `{}` is not registered", terms.agent);
+    holds(state, &terms.agent, terms.task, now)
+}
+
+/// The owner of the agent that is to hold a grant, which must be able to act and own the task.
+pub(super) fn holds(
+    state: &State,
+    id: &AgentId,
+    task: Option<TaskId>,
+    now: Time,
+) -> Result<OwnerId, Answer> {
+    let Some(agent) = state.agents().get(id) else {
+        let message = format!("agent `{id}` is not registered");
         return Err(refuse(RefusalCode::NotFound, message));
     };
     if let Err(code) = call::alive(agent, now) {
-        let message = format!("agent `{}` may not act: {code}", terms.agent);
+        let message = format!("agent `{id}` may not act: {code}");
         return Err(refuse(RefusalCode::WrongState, message));
     }
     if state.owners().get(&agent.owner).is_none_or(|owner| owner.disabled) {
         let message = format!("owner `{}` is disabled", agent.owner);
         return Err(refuse(RefusalCode::WrongState, message));
     }
-    let Some(id) = terms.task else { return Ok(agent.owner.clone()) };
-    match state.tasks().get(&id) {
-        Some(task) if task.opened.agent == terms.agent => Ok(agent.owner.clone()),
+    let Some(task) = task else { return Ok(agent.owner.clone()) };
+    match state.tasks().get(&task) {
+        Some(open) if open.opened.agent == *id => Ok(agent.owner.clone()),
         _ => {
-            let message = format!("`{id}` is not an open task of agent `{}`", terms.agent);
+            let message = format!("`{task}` is not an open task of agent `{id}`");
             Err(refuse(RefusalCode::NotFound, message))
         }
     }
@@ -209,15 +250,25 @@ fn suspension(state: &State, terms: &RequestGrant, owner: &OwnerId) -> Option<u6
 }
 
 fn check_range(terms: &RequestGrant) -> Result<(), Answer> {
-    if terms.ttl.is_some_and(|ttl| ttl == Span(0) || ttl > TTL_MAX) {
+    check_limits(terms.ttl, terms.max_uses, &terms.constraints)
+}
+
+/// Whether what was given of a grant's terms is within what any grant may have.
+pub(super) fn check_limits(
+    ttl: Option<Span>,
+    max_uses: Option<u32>,
+    of_arguments: &[Constraint],
+) -> Result<(), Answer> {
+    if ttl.is_some_and(|ttl| ttl == Span(0) || ttl > TTL_MAX) {
         let message = format!("ttl must be more than 0 and at most {TTL_MAX}");
         return Err(refuse(RefusalCode::OutOfRange, message));
     }
-    if terms.max_uses.is_some_and(|uses| uses == 0 || uses > USES_MAX) {
+    if max_uses.is_some_and(|uses| uses == 0 || uses > USES_MAX) {
         let message = format!("max_uses must be from 1 to {USES_MAX}");
         return Err(refuse(RefusalCode::OutOfRange, message));
     }
-    Ok(())
+    constraints::check(of_arguments)
+        .map_err(|error| refuse(RefusalCode::OutOfRange, error.to_string()))
 }
 
 /// Whether `terms` stay within what was asked for: an answer may narrow, never widen.
@@ -226,22 +277,25 @@ fn answers(state: &State, id: GrantRequestId, terms: &RequestGrant) -> Result<()
         return Err(refuse(RefusalCode::NotFound, format!("`{id}` waits for no answer")));
     };
     let asked = &pending.terms;
-    let within = match &terms.scope {
-        Scope::Exact(resource) => asked.scope.covers(resource),
-        Scope::Within(prefix) => match &asked.scope {
-            Scope::Exact(_) => false,
-            Scope::Within(asked) => prefix.is_within(asked),
-        },
-    };
     let same = asked.agent == terms.agent
         && asked.action == terms.action
         && asked.task.is_none_or(|task| terms.task == Some(task))
         && terms.ttl.unwrap_or(call::JIT_TTL) <= asked.ttl
-        && terms.max_uses.unwrap_or(call::JIT_USES) <= asked.max_uses;
-    if within && same {
+        && terms.max_uses.unwrap_or(call::JIT_USES) <= asked.max_uses
+        && constraints::keep_all(&terms.constraints, &asked.constraints);
+    if is_within(&terms.scope, &asked.scope) && same {
         return Ok(());
     }
     Err(refuse(RefusalCode::OutOfRange, format!("the grant would be wider than `{id}` asked for")))
+}
+
+/// Whether a scope holds nothing that the wider one does not.
+pub(super) fn is_within(scope: &Scope, wider: &Scope) -> bool {
+    match (scope, wider) {
+        (Scope::Exact(resource), _) => wider.covers(resource),
+        (Scope::Within(_), Scope::Exact(_)) => false,
+        (Scope::Within(prefix), Scope::Within(wider)) => prefix.is_within(wider),
+    }
 }
 
 fn record_request(draft: &mut Draft<'_>, terms: &RequestGrant, owner: OwnerId) -> u64 {
@@ -254,7 +308,7 @@ fn record_request(draft: &mut Draft<'_>, terms: &RequestGrant, owner: OwnerId) -
         ttl: terms.ttl.unwrap_or(call::JIT_TTL),
         max_uses: terms.max_uses.unwrap_or(call::JIT_USES),
         justification: terms.justification.clone(),
-        constraints: Vec::new(),
+        constraints: terms.constraints.clone(),
     }))
 }
 

@@ -1,6 +1,6 @@
 //! On whose behalf agents act: an owner's delegates, and the transfer of an agent to another owner.
 
-use super::{Draft, refuse};
+use super::{Draft, approval, refuse};
 use crate::command::{Answer, ReassignAgent, RefusalCode};
 use crate::event::{
     AgentReassigned, DelegateAdded, DelegateRemoved, DenialCode, Fact, GrantDenied, TaskClosed,
@@ -60,8 +60,9 @@ pub(super) fn remove_delegate(
     draft.done(Fact::DelegateRemoved(DelegateRemoved { owner, delegate, reason }))
 }
 
-/// Gives an agent to another owner. Nothing goes with it: its grants have ended, its tasks are
-/// closed, and what it asked for is turned down, in the same entry.
+/// Gives an agent to another owner. Nothing goes with it: its grants have ended and all that was
+/// delegated from them, its tasks are closed, what it waits for people to approve is void, and what
+/// it asked for is turned down, in the same entry.
 pub(super) fn reassign(draft: &mut Draft<'_>, reassign: &ReassignAgent) -> Answer {
     let state = draft.state;
     let ReassignAgent { agent, to, reason } = reassign;
@@ -97,6 +98,7 @@ pub(super) fn reassign(draft: &mut Draft<'_>, reassign: &ReassignAgent) -> Answe
         let closed = Fact::TaskClosed(TaskClosed { task, reason: why() });
         draft.record_by_system(Some(index), closed);
     }
+    approval::void(draft, agent, index);
     for request in requests {
         let denied = GrantDenied { request, code: DenialCode::NotOwner, reason: why() };
         draft.record_by_system(Some(index), Fact::GrantDenied(denied));

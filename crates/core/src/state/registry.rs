@@ -192,10 +192,16 @@ impl State {
         if human == owner {
             return true;
         }
-        let until = self.owners.get(owner).and_then(|owner| owner.delegates.get(human));
-        until.is_some_and(|until| until.is_none_or(|end| now < end))
+        self.is_delegate(human, owner, now)
             && self.owners.get(human).is_some_and(|human| !human.disabled)
             && self.marks.is_suspended(&Selector::Owner(human.clone())).is_none()
+    }
+
+    /// Whether a human is named as a delegate of an owner at `now`, though stopped otherwise perhaps.
+    #[must_use]
+    pub fn is_delegate(&self, human: &OwnerId, owner: &OwnerId, now: Time) -> bool {
+        let until = self.owners.get(owner).and_then(|owner| owner.delegates.get(human));
+        until.is_some_and(|until| until.is_none_or(|end| now < end))
     }
 
     /// Lets policies see what is known of an entity now.

@@ -1,16 +1,23 @@
 //! Random histories: steps as small plain data, made into submissions by what the ledger holds when
 //! their turn comes, so that they often meet something that is there.
 
-use bailiwick_core::command::{Authorize, Command, IssueGrant, ReassignAgent, Subject, Submission};
+use bailiwick_core::arguments::Arguments;
+use bailiwick_core::command::{
+    Authorize, Command, DelegateGrant, IssueCredential, IssueGrant, ReassignAgent, Subject,
+    Submission,
+};
 use bailiwick_core::event::{Actor, ConfigChanged, Fact, Pinning, Recorded, Role, Selector};
-use bailiwick_core::id::{AgentId, CallId, GrantId, GrantRequestId, TaskId};
+use bailiwick_core::id::{AgentId, ApprovalId, CallId, GrantId, GrantRequestId, TaskId};
 use bailiwick_core::record::hash::Digest;
+use bailiwick_core::state::{Grant, Holder};
 use bailiwick_core::time::{Span, Time};
 use proptest::prelude::*;
+use serde_json::json;
 
+use super::delegation::part;
 use super::harness::{
-    Ledger, actor, agent_key, ask_as, finish, id, issue, keyed, lift, open_task, pin_tool,
-    put_policy, revoke, submission, terms, with_tool, write_agent, write_owner,
+    Ledger, actor, agent_key, ask_as, credential, finish, id, issue, keyed, lift, open_task,
+    pin_tool, put_policy, revoke, submission, terms, with_tool, write_agent, write_owner,
 };
 
 pub(super) const AGENTS: [&str; 4] = ["helper", "second", "third", "nobody"];
@@ -90,7 +97,16 @@ pub(super) enum Step {
         ttl: u64,
         later: u64,
     },
+    Delegate {
+        grant: usize,
+        way: usize,
+        to: usize,
+        uses: u32,
+        task: usize,
+    },
     Deny(usize),
+    /// Of people: which approval, what they say, and who says it.
+    Answer(usize, usize, usize),
     Return(usize, usize),
     Revoke {
         kind: usize,
@@ -109,12 +125,12 @@ pub(super) enum Step {
     Enable(usize),
     Allowlist(usize, usize),
     UpdateOwner(usize),
-    Delegate {
+    AddDelegate {
         owner: usize,
         delegate: usize,
         ttl: usize,
     },
-    Undelegate(usize, usize),
+    RemoveDelegate(usize, usize),
     Reassign(usize, usize),
     Pin(usize, u8),
     Unpin(usize),
@@ -150,6 +166,8 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
             later,
         },
     );
+    let delegate = (n(), n(), n(), 0..4_u32, n())
+        .prop_map(|(grant, way, to, uses, task)| Step::Delegate { grant, way, to, uses, task });
     let request = (n(), n(), n(), 1..4_u32, key()).prop_map(|(agent, action, scope, uses, id)| {
         Step::Request { agent, action, scope, uses, id }
     });
@@ -166,7 +184,9 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => n().prop_map(Step::CloseTask),
         5 => request,
         12 => issue,
+        4 => delegate,
         1 => n().prop_map(Step::Deny),
+        2 => (n(), n(), n()).prop_map(|(which, what, who)| Step::Answer(which, what, who)),
         4 => (n(), n()).prop_map(|(grant, way)| Step::Return(grant, way)),
         6 => revoke,
         6 => (n(), n()).prop_map(|(kind, which)| Step::Lift { kind, which }),
@@ -177,16 +197,24 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => n().prop_map(Step::Enable),
         2 => (n(), n()).prop_map(|(agent, list)| Step::Allowlist(agent, list)),
         1 => n().prop_map(Step::UpdateOwner),
-        2 => (n(), n(), n())
-            .prop_map(|(owner, delegate, ttl)| Step::Delegate { owner, delegate, ttl }),
-        1 => (n(), n()).prop_map(|(owner, delegate)| Step::Undelegate(owner, delegate)),
-        1 => (n(), n()).prop_map(|(agent, owner)| Step::Reassign(agent, owner)),
-        1 => (n(), 1..3_u8).prop_map(|(tool, hash)| Step::Pin(tool, hash)),
-        2 => n().prop_map(Step::Unpin),
-        1 => n().prop_map(|n| if n < 4 { Step::Configure(n) } else { Step::Wait(1) }),
+        4 => settings(),
         1 => (n(), n()).prop_map(|(name, text)| Step::Policy(name, text)),
         1 => n().prop_map(Step::Unpolicy),
         2 => Just(Step::Expire),
+    ]
+}
+
+/// What is settled of people and tools. Seldom, since it makes enforcement points ask again.
+fn settings() -> impl Strategy<Value = Step> {
+    let n = || 0..16_usize;
+    prop_oneof![
+        4 => (n(), n(), n())
+            .prop_map(|(owner, delegate, ttl)| Step::AddDelegate { owner, delegate, ttl }),
+        2 => (n(), n()).prop_map(|(owner, delegate)| Step::RemoveDelegate(owner, delegate)),
+        2 => (n(), n()).prop_map(|(agent, owner)| Step::Reassign(agent, owner)),
+        2 => (n(), 1..3_u8).prop_map(|(tool, hash)| Step::Pin(tool, hash)),
+        4 => n().prop_map(Step::Unpin),
+        2 => (0..3_usize).prop_map(Step::Configure),
     ]
 }
 
@@ -199,7 +227,13 @@ pub(super) struct Story {
 
 impl Story {
     pub(super) fn new() -> Self {
-        Self { ledger: Ledger::with_policies(&FIRST), keyed: Vec::new() }
+        let mut ledger = Ledger::with_policies(&FIRST);
+        for owner in ["alice", "bob"] {
+            let key = credential(&format!("of-{owner}"), Role::Approver, None);
+            let owner = Some(id(owner));
+            ledger.given(Command::IssueCredential(IssueCredential { owner, ..key }));
+        }
+        Self { ledger, keyed: Vec::new() }
     }
 
     /// What the step submits now, in order; nothing when it only moves the clock.
@@ -230,12 +264,15 @@ impl Story {
             Step::Call { .. } | Step::Person { .. } => self.call(step),
             Step::Finish(n) => system(finish(CallId(self.pick(*n, is_call)))),
             Step::OpenTask(n) => admin(Command::OpenTask(open_task(AGENTS[n % 3]))),
+            Step::Answer(which, what, who) => vec![self.answer_people(*which, *what, *who)],
             Step::CloseTask(n) => {
                 admin(Command::CloseTask { task: self.task(*n).unwrap_or(TaskId(0)), reason: None })
             }
-            Step::Request { .. } | Step::Issue { .. } | Step::Deny(_) | Step::Return(..) => {
-                self.of_grants(step)
-            }
+            Step::Request { .. }
+            | Step::Issue { .. }
+            | Step::Delegate { .. }
+            | Step::Deny(_)
+            | Step::Return(..) => self.of_grants(step),
             Step::Revoke { kind, which, grants_only, id } => {
                 let Command::Revoke(mut revoke) = revoke(self.selector(*kind, *which)) else {
                     return Vec::new();
@@ -266,8 +303,8 @@ impl Story {
                     ALLOWLISTS[list % 4],
                 )))
             }
-            Step::Delegate { .. }
-            | Step::Undelegate(..)
+            Step::AddDelegate { .. }
+            | Step::RemoveDelegate(..)
             | Step::Reassign(..)
             | Step::Pin(..)
             | Step::Unpin(_)
@@ -288,13 +325,13 @@ impl Story {
     fn of_registry(&self, step: &Step) -> Command {
         let reason = None;
         match step {
-            Step::Delegate { owner, delegate, ttl: n } => {
+            Step::AddDelegate { owner, delegate, ttl: n } => {
                 let ttl = Span([30_000, 900_000][n % 2]);
                 let expires_at = (*n != 0).then(|| self.ledger.now().after(ttl));
                 let (owner, delegate) = (id(OWNERS[owner % 2]), id(OWNERS[delegate % 3]));
                 Command::AddDelegate { owner, delegate, expires_at }
             }
-            Step::Undelegate(owner, delegate) => {
+            Step::RemoveDelegate(owner, delegate) => {
                 let (owner, delegate) = (id(OWNERS[owner % 2]), id(OWNERS[delegate % 3]));
                 let owners = self.ledger.state.owners().iter();
                 let mut known =
@@ -346,6 +383,9 @@ impl Story {
         if *task < 6 {
             ask.task = self.task(*task);
         }
+        if *way > 6 {
+            ask.args = Some(Box::new(Arguments::heard(&json!({"n": way % 3}))));
+        }
         let by = if *way % 2 == 0 || agent == "nobody" {
             actor(Role::Enforcer)
         } else {
@@ -369,6 +409,9 @@ impl Story {
                 if *task < 4 {
                     terms.task = self.task(*task);
                 }
+                if *task > 12 {
+                    terms.constraints = vec![id("/n=max:1")];
+                }
                 let Command::IssueGrant(mut issue) = issue(terms) else { return Vec::new() };
                 if *later == 7 {
                     issue.not_before = Some(self.ledger.now().after(Span(1_000)));
@@ -377,6 +420,29 @@ impl Story {
                     issue = self.answer(issue);
                 }
                 vec![submission(actor(Role::Operator), Command::IssueGrant(issue))]
+            }
+            Step::Delegate { grant, way, to, uses, task } => {
+                let has_uses = |grant: &Grant| grant.ended.is_none() && grant.uses < grant.max_uses;
+                let grants = self.ledger.state.grants().after(None);
+                let live: Vec<GrantId> =
+                    grants.filter(|(_, grant)| has_uses(grant)).map(|(id, _)| id).collect();
+                let parent = live.iter().rev().nth(grant % 6).or(live.first()).copied();
+                let parent = parent.unwrap_or(GrantId(1_000_000));
+                let holder = self.ledger.state.grants().get(parent).map(|grant| &grant.holder);
+                let is_first = holder == Some(&Holder::Agent(id(AGENTS[0])));
+                // Most often the owner's other agent.
+                let to = if *to < 12 { AGENTS[usize::from(is_first)] } else { AGENTS[to % 3] };
+                let narrower = DelegateGrant {
+                    task: if *task < 6 { self.task(*task) } else { None },
+                    scope: (way % 4 == 1).then(|| id(SCOPES[*way % 6])),
+                    max_uses: (*uses > 0).then_some(*uses),
+                    constraints: if *way == 2 { vec![id("/n=max:0")] } else { Vec::new() },
+                    ..part(parent, to)
+                };
+                let by = if *way < 12 { actor(Role::Enforcer) } else { agent_key(AGENTS[way % 3]) };
+                let by_child = self.use_of(parent, to, narrower.task);
+                let delegate = submission(by, Command::DelegateGrant(narrower));
+                std::iter::once(delegate).chain(by_child).collect()
             }
             Step::Deny(n) => {
                 let request = GrantRequestId(self.pick(*n, |r| r.event.fact.kind() == 80));
@@ -393,6 +459,39 @@ impl Story {
                 vec![submission(by, Command::ReturnGrant { grant })]
             }
             _ => Vec::new(),
+        }
+    }
+
+    /// A call that a grant on one resource covers, by another agent.
+    fn use_of(&self, grant: GrantId, agent: &str, task: Option<TaskId>) -> Option<Submission> {
+        let grant = self.ledger.state.grants().get(grant)?;
+        let root = grant.scope.root().as_str();
+        let resource = RESOURCES.into_iter().find(|resource| resource.starts_with(root))?;
+        let mut ask = ask_as(Subject::Agent(id(agent)), grant.action.as_str(), resource);
+        (ask.task, ask.tool) = (task, grant.tool.clone());
+        ask.args = Some(Box::new(Arguments::heard(&json!({"n": 0}))));
+        Some(submission(actor(Role::Enforcer), Command::Authorize(Box::new(ask))))
+    }
+
+    /// What a person says to what waits, or an agent to what it asked; now and then somebody else.
+    fn answer_people(&self, which: usize, what: usize, who: usize) -> Submission {
+        let approval = ApprovalId(self.pick(which, |r| r.event.fact.kind() == 100));
+        let known = self.ledger.state.approvals().get(approval);
+        let shown = known.map_or(Digest([0; 32]), |known| known.asked.shown);
+        let shown = if what == 9 { Digest([1; 32]) } else { shown };
+        let owner = ["alice", "alice", "bob"][who % 3];
+        let person = Actor::Credential { id: id(&format!("of-{owner}")), role: Role::Approver };
+        match what {
+            0..10 => submission(person, Command::Approve { approval, shown, reason: None }),
+            10..12 => submission(person, Command::DenyApproval { approval, reason: None }),
+            12 => submission(
+                agent_key(AGENTS[who % 3]),
+                Command::Approve { approval, shown, reason: None },
+            ),
+            _ => submission(
+                agent_key(AGENTS[who % 3]),
+                Command::WithdrawApproval { approval, reason: None },
+            ),
         }
     }
 

@@ -7,6 +7,8 @@
 //! one; a disagreement says which seed, world and step it was.
 #![expect(clippy::print_stdout, reason = "its figures are for whoever asks for them")]
 
+mod approvals;
+mod arguments;
 mod evaluator;
 mod facts;
 mod grants;
@@ -15,6 +17,8 @@ mod retries;
 mod tools;
 
 mod calls;
+mod families;
+mod settings;
 mod workload;
 
 use std::collections::BTreeSet;
@@ -22,8 +26,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bailiwick_core::command::{self, Authorize, Command, Submission};
 use bailiwick_core::decide::Decided;
-use bailiwick_core::event::{Actor, DenialCode, Event, Fact, Issuance, Scope, Selector};
+use bailiwick_core::event::{
+    Actor, ApprovalRequested, DenialCode, Event, Fact, Issuance, Scope, Selector,
+};
+use bailiwick_core::id::ApprovalId;
 
+use approvals::Waits;
 use evaluator::{Answer, Denial, Met, Source};
 use policies::{FAMILY, FIRST};
 use workload::World;
@@ -106,7 +114,9 @@ fn live(first: &World, seed: u64, number: u64, decisions: u64) -> Met {
             made += u64::from(!matches!(got, Answer::Refused(_)));
         }
         for recorded in &world.ledger.log[before..] {
+            world.naive.check_issued(recorded);
             world.naive.take(recorded);
+            world.naive.meet("recorded", recorded.event.fact.name());
         }
         step += 1;
     }
@@ -147,14 +157,14 @@ fn answer_of(decided: &Decided, ask: &Authorize) -> Answer {
                 }
                 rest => (false, rest),
             };
-            let (authorized, used_up) = match rest {
-                [Fact::CallAuthorized(fact)] => (fact, false),
-                [Fact::CallAuthorized(fact), Fact::GrantExhausted(end)] => {
-                    assert_eq!(end.grant, fact.grant);
-                    (fact, true)
-                }
-                _ => panic!("an allow does not record {facts:?}"),
+            let [Fact::CallAuthorized(authorized), ends @ ..] = rest else {
+                panic!("an allow does not record {facts:?}")
             };
+            let used_up = ends.iter().map(|end| match end {
+                Fact::GrantExhausted(end) => end.grant,
+                _ => panic!("an allow does not record {facts:?}"),
+            });
+            let used_up = used_up.collect();
             assert_eq!(authorized.grant, allowed.grant);
             assert_eq!(authorized.call.owner.as_ref(), Some(&allowed.owner));
             assert_eq!(authorized.expires_at, allowed.expires_at);
@@ -188,7 +198,15 @@ fn made(grant: &bailiwick_core::event::GrantIssued) -> Source {
 fn denial(events: &[Event], code: DenialCode, message: &str) -> Answer {
     let facts: Vec<&Fact> = events.iter().map(|event| &event.fact).collect();
     let mut changes = false;
-    let (denied, torn_down) = match facts.as_slice() {
+    let (over, rest) = match facts.as_slice() {
+        [Fact::ApprovalExpired(over), rest @ ..] => (Some(over.approval), rest),
+        rest => (None, rest),
+    };
+    let (approval, rest) = match rest {
+        [Fact::ApprovalRequested(asked), rest @ ..] => (Some(asked_for(asked, over)), rest),
+        rest => (None, rest),
+    };
+    let (denied, torn_down) = match rest {
         [Fact::CallDenied(fact)] => (fact, None),
         [Fact::ToolChanged(change), Fact::RevocationIssued(f), Fact::CallDenied(fact)] => {
             assert!(f.suspend && f.selector == Selector::Tool(change.tool.clone()), "{f:?}");
@@ -202,6 +220,11 @@ fn denial(events: &[Event], code: DenialCode, message: &str) -> Answer {
         }
         _ => panic!("a denial does not record {facts:?}"),
     };
+    let approval = match (approval, code) {
+        (Some(made), _) => Some(made),
+        (None, DenialCode::RateLimited) => Some(Waits::NoRoom { over }),
+        (None, _) => denied.approval.map(Waits::On),
+    };
     assert_eq!(denied.code, code);
     let reason = message.strip_suffix(')').and_then(|rest| rest.rsplit_once(" ("));
     Answer::Denied {
@@ -210,9 +233,21 @@ fn denial(events: &[Event], code: DenialCode, message: &str) -> Answer {
             grant: denied.grant,
             policies: denied.policies.clone(),
             reason: reason.map(|(_, reason)| reason.to_owned()),
+            approval: approval.map(Box::new),
         },
         torn_down,
         changes,
+    }
+}
+
+fn asked_for(asked: &ApprovalRequested, over: Option<ApprovalId>) -> Waits {
+    assert_eq!(asked.shown, bailiwick_core::approval::shown_digest(asked));
+    Waits::Made {
+        needs: approvals::rules_of(&asked.needs),
+        ttl: asked.ttl.0,
+        uses: asked.max_uses,
+        expires_at: asked.expires_at.0,
+        over,
     }
 }
 
@@ -238,7 +273,7 @@ fn note(world: &World, submission: &Submission, ask: &Authorize, got: &Answer) {
                 naive.meet("torn down", selector.scope());
             }
         }
-        Answer::Allowed { source, pins, .. } => {
+        Answer::Allowed { source, used_up, pins, .. } => {
             if *pins {
                 naive.meet("tool", "pinned at first use");
             }
@@ -246,6 +281,14 @@ fn note(world: &World, submission: &Submission, ask: &Authorize, got: &Answer) {
                 naive.meet("allowed", "by an agent's token");
             }
             naive.meet("answer", "allowed");
+            if used_up.len() > 1 {
+                naive.meet("allowed", "the last use of a whole line");
+            }
+            if let Source::Held(id) = source
+                && world.naive.grant(*id).is_some_and(|grant| !grant.fact.constraints.is_empty())
+            {
+                naive.meet("allowed", "by a grant with constraints");
+            }
             naive.meet("allowed", how(world, source));
             note_allowed(world, ask);
         }
@@ -261,6 +304,11 @@ fn how(world: &World, source: &Source) -> &'static str {
         Source::Held(id) => *id,
     };
     let grant = world.naive.grant(id).unwrap();
+    match world.naive.ancestors(id).len() {
+        0 => {}
+        1 => return "by a delegated grant",
+        _ => return "by a grant delegated twice and more",
+    }
     match (&grant.fact.scope, grant.fact.issuance) {
         (Scope::Within(_), _) => "by a prefix",
         (Scope::Exact(_), Issuance::Operator) => "by an operator's grant",
@@ -303,10 +351,12 @@ fn everything_was_met(met: &Met, least: u64) {
         (
             "denied",
             "agent_unknown agent_suspended agent_expired agent_retired owner_disabled not_owner \
-             task_closed suspended tool_changed tool_unpinned tool_not_allowed forbidden no_grant grant_revoked grant_expired \
-             grant_exhausted not_yet_valid approval_required id_reused invalid_arguments",
+             task_closed suspended tool_changed tool_unpinned tool_not_allowed forbidden no_grant \
+             grant_revoked grant_expired grant_exhausted not_yet_valid approval_required \
+             approval_denied id_reused invalid_arguments",
         ),
         ("narrowed", "approval_required grant_expired grant_exhausted"),
+        ("ancestor", "grant_revoked grant_exhausted"),
         ("torn down", "task agent"),
         ("allowed after lifting", "agent owner task tool resource all"),
     ];
@@ -318,6 +368,18 @@ fn everything_was_met(met: &Met, least: u64) {
         ("allowed", "by an operator's grant"),
         ("allowed", "by a grant that policy gave"),
         ("allowed", "by an earlier call's grant"),
+        ("allowed", "by a delegated grant"),
+        ("allowed", "by a grant with constraints"),
+        ("allowed", "by an approved grant"),
+        ("waits", "on what was asked before"),
+        ("waits", "anew: expired"),
+        ("waits", "anew: taken back"),
+        ("recorded", "approval.requested"),
+        ("recorded", "approval.granted"),
+        ("recorded", "approval.denied"),
+        ("recorded", "approval.expired"),
+        ("recorded", "approval.withdrawn"),
+        ("grant", "approved for something else"),
         ("allowed", "a person"),
         ("allowed", "with told properties"),
         ("allowed", "with disclosed fields"),
@@ -332,6 +394,8 @@ fn everything_was_met(met: &Met, least: u64) {
         ("tool", "changed"),
         ("effect", "pinned as another"),
         ("allowed", "by an agent's token"),
+        ("ancestor", "gone when the call came again"),
+        ("allowed", "the last use of a whole line"),
         ("call", "with an id"),
         ("call", "asked on early"),
     ];

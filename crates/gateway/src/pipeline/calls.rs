@@ -1,6 +1,8 @@
 //! Requests in flight, and what a revocation may name about them.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bailiwick_client::authority::{Ask, Permit};
 use bailiwick_client::guard::Held;
@@ -40,6 +42,8 @@ pub(super) struct Deciding {
     pub(super) ask: Ask,
     /// The client no longer wants it.
     pub(super) cancelled: bool,
+    /// Says so to what waits for people on its behalf.
+    pub(super) gone: Arc<AtomicBool>,
 }
 
 /// A call that the server works on.
@@ -164,6 +168,7 @@ mod tests {
             owner: owner.map(|owner| OwnerId::new(owner).unwrap()),
             expires_at: Time(0),
             uses_left: 0,
+            rests_on: Vec::new(),
             receipt: Receipt { index: 50, link: Link([0; 32]) },
             asked: std::time::Instant::now(),
         }

@@ -1,5 +1,6 @@
 //! What calls are made: by whom, for whom, to what, under which id.
 
+use bailiwick_core::arguments::Arguments;
 use bailiwick_core::command::{Authorize, Command, Subject, Submission, Told};
 use bailiwick_core::event::{Actor, Effect, Fact, GrantIssued, Issuance, Role, Scope};
 use bailiwick_core::id::Resource;
@@ -7,7 +8,7 @@ use bailiwick_core::record::hash::Digest;
 
 use super::policies::lies_within;
 use super::workload::{
-    ACTIONS, AGENTS, OF_ACTIONS, OF_RESOURCES, OF_SUBJECTS, RESOURCES, World, key,
+    ACTIONS, AGENTS, ARGUMENTS, OF_ACTIONS, OF_RESOURCES, OF_SUBJECTS, RESOURCES, World, key,
 };
 use crate::laws::harness::{ask_as, id, keyed, submission, text, token};
 
@@ -55,6 +56,11 @@ impl World {
 
     fn ask(&mut self) -> Authorize {
         let mut ask = self.parties();
+        if self.chance.percent(6)
+            && let Some(again) = self.as_put_to_people()
+        {
+            return again;
+        }
         if self.chance.percent(55) {
             self.as_granted(&mut ask);
         }
@@ -68,6 +74,12 @@ impl World {
         ask.finishes = self.chance.percent(60);
         self.disclose(&mut ask);
         self.define(&mut ask);
+        if self.chance.percent(50) {
+            let likely = if self.chance.percent(80) { 2 } else { ARGUMENTS.len() };
+            let json = serde_json::from_str(self.chance.one(&ARGUMENTS[..likely])).unwrap();
+            ask.args = Some(Box::new(Arguments::heard(&json)));
+        }
+        ask.environment = self.chance.percent(3).then(|| text("production"));
         ask
     }
 
@@ -104,6 +116,36 @@ impl World {
         ask.tool_hash = Some(Digest([n; 32]));
     }
 
+    /// What people were asked about a while ago, once more or nearly.
+    fn as_put_to_people(&mut self) -> Option<Authorize> {
+        let n = self.chance.below(5) as usize;
+        let was_told = |name: &str| {
+            ["subject.", "action.", "resource."].iter().any(|part| name.starts_with(part))
+        };
+        let mut asked = self.ledger.log.iter().rev().filter_map(|recorded| {
+            let Fact::ApprovalRequested(asked) = &recorded.event.fact else { return None };
+            let told = asked.call.disclosed.keys().any(|name| was_told(name.as_str()));
+            (!told).then_some(asked)
+        });
+        let call = asked.nth(n)?.call.clone();
+        let subject = match call.agent {
+            Some(agent) => Subject::Agent(agent),
+            None => Subject::Person(call.owner?),
+        };
+        let mut ask = ask_as(subject, call.action.as_str(), call.resource.as_str());
+        ask.task = call.task;
+        ask.tool = call.tool;
+        ask.tool_hash = call.tool_hash;
+        ask.effect = call.effect;
+        ask.disclosed = call.disclosed;
+        ask.session = call.session;
+        ask.justification = call.justification;
+        if self.chance.percent(10) {
+            ask.effect = Effect::Destructive;
+        }
+        Some(ask)
+    }
+
     /// What a recent grant is for, so that grants are used, and asked for when they are no more.
     fn as_granted(&mut self, ask: &mut Authorize) {
         let any = self.chance.percent(30);
@@ -111,7 +153,14 @@ impl World {
         let mut grants = self.ledger.log.iter().rev().filter_map(|recorded| {
             if let Fact::GrantIssued(grant) = &recorded.event.fact { Some(grant) } else { None }
         });
-        let asked_for = |grant: &&GrantIssued| any || grant.issuance != Issuance::JustInTime;
+        let delegated = self.chance.percent(35);
+        let n = if delegated { n / 3 } else { n };
+        let asked_for = |grant: &&GrantIssued| match grant.issuance {
+            Issuance::Delegated => true,
+            _ if delegated => false,
+            Issuance::JustInTime => any,
+            _ => true,
+        };
         let Some(grant) = grants.by_ref().filter(asked_for).nth(n) else { return };
         let within = |prefix: &Resource| {
             RESOURCES.into_iter().filter(|r| lies_within(r, prefix.as_str())).collect::<Vec<_>>()

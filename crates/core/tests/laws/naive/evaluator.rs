@@ -11,7 +11,9 @@ use bailiwick_core::event::{
 use bailiwick_core::id::{AgentId, GrantId, GroupId, OwnerId, PolicyId, TaskId};
 use bailiwick_core::time::Time;
 
+use super::approvals::{Rules, Waits, rules};
 use super::facts::{Facts, Standing};
+use super::grants::Known;
 use super::policies::{Rule, Situation, Tags, lies_within, tags};
 use super::tools::{contradicts, with_human};
 
@@ -26,7 +28,8 @@ pub(super) enum Answer {
         source: Source,
         expires_at: u64,
         uses_left: u32,
-        used_up: bool,
+        /// The grant, and what it was delegated from, where this was the last use.
+        used_up: Vec<GrantId>,
         policies: Vec<PolicyId>,
         /// Whether its tool is held to its definition from here on.
         pins: bool,
@@ -60,6 +63,7 @@ pub(super) struct Denial {
     pub(super) grant: Option<GrantId>,
     pub(super) policies: Vec<PolicyId>,
     pub(super) reason: Option<String>,
+    pub(super) approval: Option<Box<Waits>>,
 }
 
 impl From<DenialCode> for Denial {
@@ -79,7 +83,7 @@ pub(super) struct Asked {
     policies: BTreeSet<PolicyId>,
     pub(super) ttl: Option<u64>,
     pub(super) uses: Option<u32>,
-    pub(super) approval: bool,
+    pub(super) approval: Rules,
     just_in_time: bool,
 }
 
@@ -153,23 +157,30 @@ impl Naive {
         let policies: Vec<PolicyId> = asked.policies.iter().cloned().collect();
         let missing = match self.held(&party, &asked, ask, now) {
             Ok(held) => {
-                let uses_left = held.max_uses - held.uses - 1;
+                let (source, expires_at) = (Source::Held(held.id), held.expires_at);
+                let ancestors = self.ancestors(held.id).into_iter();
+                let line: Vec<Known<'_>> = std::iter::once(held)
+                    .chain(ancestors.filter_map(|id| self.grant(id)))
+                    .collect();
+                let left = |grant: &Known<'_>| grant.max_uses - grant.uses - 1;
+                let uses_left = line.iter().map(left).min().unwrap_or(0);
+                let used_up = line.iter().filter(|g| left(g) == 0).map(|g| g.id).collect();
                 return Ok(Answer::Allowed {
-                    source: Source::Held(held.id),
-                    expires_at: held.expires_at,
+                    source,
+                    expires_at,
                     uses_left,
-                    used_up: uses_left == 0,
+                    used_up,
                     policies,
                     pins,
                 });
             }
             Err(missing) => missing,
         };
+        if !asked.approval.is_empty() {
+            return Err(self.unapproved(&party, &asked, ask, now));
+        }
         if !asked.just_in_time {
             return Err(missing);
-        }
-        if asked.approval {
-            return Err(DenialCode::ApprovalRequired.into());
         }
         let uses_left = asked.uses.unwrap_or(MADE_USES).min(USES_MAX) - 1;
         Ok(Answer::Allowed {
@@ -181,7 +192,10 @@ impl Naive {
             },
             expires_at: later(now.0, asked.ttl.unwrap_or(MADE_FOR)),
             uses_left,
-            used_up: uses_left == 0,
+            used_up: (uses_left == 0)
+                .then_some(GrantId(self.facts.next_index))
+                .into_iter()
+                .collect(),
             policies,
             pins,
         })
@@ -288,7 +302,7 @@ impl Naive {
             policies: all.iter().map(|(id, _)| id.clone()).collect(),
             ttl: all.iter().filter_map(|(_, rule)| rule.ttl).min(),
             uses: all.iter().filter_map(|(_, rule)| rule.uses).min(),
-            approval: all.iter().any(|(_, rule)| rule.approval),
+            approval: rules(all.iter().filter_map(|(_, rule)| rule.approval)),
             just_in_time,
         })
     }
@@ -300,6 +314,7 @@ impl Naive {
             grant: None,
             reason: by.iter().find_map(|(_, rule)| rule.reason).map(ToOwned::to_owned),
             policies: by.into_iter().map(|(id, _)| id).collect(),
+            approval: None,
         };
         // A resource of a hundred segments and more is none that policies can judge.
         if of.ask.resource.as_str().matches('/').count() >= 100 {
@@ -415,18 +430,27 @@ pub(super) fn is_named(pattern: &str, action: &str) -> bool {
 /// names of its own, and all of it within limits.
 fn may_disclose(by: &Submission, ask: &Authorize) -> bool {
     debug_assert!(matches!(by.command, Command::Authorize(_)), "only calls are decided here");
+    let may_tell = match &by.actor {
+        Actor::System => true,
+        Actor::Credential { role, .. } | Actor::Token { role, .. } => {
+            [Role::Admin, Role::Enforcer].contains(role)
+        }
+    };
+    let tells = ask.told.is_some() || ask.environment.is_some();
+    let is_unreadable = ask.args.as_ref().is_some_and(|arguments| arguments.fault().is_some());
+    if is_unreadable || (tells && !may_tell) {
+        return false;
+    }
+    let Some(fields) = disclosed(ask) else { return false };
+    let bytes: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+    fields.len() <= 64 && bytes <= 16_384
+}
+
+/// All that is disclosed of a call, each under a name of its own.
+pub(super) fn disclosed(ask: &Authorize) -> Option<Vec<(String, String)>> {
     let mut fields: Vec<(String, String)> =
         ask.disclosed.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
     if let Some(told) = &ask.told {
-        let may_tell = match &by.actor {
-            Actor::System => true,
-            Actor::Credential { role, .. } | Actor::Token { role, .. } => {
-                [Role::Admin, Role::Enforcer].contains(role)
-            }
-        };
-        if !may_tell {
-            return false;
-        }
         let parts =
             [("subject", &told.subject), ("action", &told.action), ("resource", &told.resource)];
         for (part, properties) in parts {
@@ -436,12 +460,11 @@ fn may_disclose(by: &Submission, ask: &Authorize) -> bool {
                 let list = format!("[{}]", list.join(","));
                 let name = format!("{part}.{name}");
                 if list.len() > 2_048 || fields.iter().any(|(known, _)| *known == name) {
-                    return false;
+                    return None;
                 }
                 fields.push((name, list));
             }
         }
     }
-    let bytes: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
-    fields.len() <= 64 && bytes <= 16_384
+    Some(fields)
 }

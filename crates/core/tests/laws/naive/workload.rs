@@ -5,16 +5,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bailiwick_core::command::{
-    Command, IssueCredential, IssueGrant, PinTool, ReassignAgent, RequestGrant, Revoke, Submission,
-    WriteAgent, WriteOwner,
+    Command, IssueCredential, IssueGrant, RequestGrant, Revoke, Submission, WriteAgent, WriteOwner,
 };
-use bailiwick_core::event::{
-    Actor, Allow, ConfigChanged, Effect, Entity, Pinning, Recorded, Role, Selector,
-};
+use bailiwick_core::event::{Actor, Allow, Entity, Fact, Recorded, Role, Selector};
 use bailiwick_core::id::{
-    AgentId, CallId, GrantId, GrantRequestId, PolicyId, TaskId, Text, ToolId,
+    AgentId, ApprovalId, CallId, GrantId, GrantRequestId, PolicyId, TaskId, Text,
 };
 use bailiwick_core::properties::Properties;
+use bailiwick_core::record::hash::Digest;
 use bailiwick_core::state::View;
 use bailiwick_core::time::{Span, Time};
 use serde_json::json;
@@ -24,8 +22,8 @@ use super::facts::Standing;
 use super::policies::{FAMILY, FIRST, named};
 use crate::laws::chance::Chance;
 use crate::laws::harness::{
-    Ledger, credential, finish, id, keyed, open_task, pin_tool, put_policy, submission, terms,
-    text, write_agent, write_owner,
+    Ledger, credential, finish, id, keyed, open_task, put_policy, submission, terms, text,
+    write_agent, write_owner,
 };
 
 const OWNERS: [&str; 4] = ["ann", "ben", "cyd", "ghost"];
@@ -47,7 +45,7 @@ pub(super) const RESOURCES: [&str; 10] = [
     "file:///srv/a",
     "file:///srv/a/b",
 ];
-const SCOPES: [&str; 12] = [
+pub(super) const SCOPES: [&str; 12] = [
     "crm://case/1",
     "crm://case/2",
     "crm://case/1/notes",
@@ -77,6 +75,24 @@ pub(super) const OF_RESOURCES: &[&str] = &[
     r#"{"status": "open"}"#,
 ];
 pub(super) const OF_ACTIONS: &[&str] = &[r#"{"risk": "high"}"#, r#"{"risk": ["low", "none"]}"#];
+/// What grants demand of arguments, and what arguments calls have.
+pub(super) const CONSTRAINTS: [&str; 5] = [
+    "/path=prefix:/srv/reports/",
+    "/n=max:2",
+    "/to/0=one-of:[\"x\", 7]",
+    "/sure=equal:true",
+    "/to=equal:x",
+];
+pub(super) const ARGUMENTS: [&str; 8] = [
+    r#"{"path": "/srv/reports/a", "n": 1, "to": ["x"], "sure": true}"#,
+    r#"{"path": "/srv/reports/a/b", "n": 2, "to": [7], "sure": true}"#,
+    r#"{"path": "/srv/reports/../a", "n": 3, "to": ["y"], "sure": false}"#,
+    r#"{"path": "/srv/reports/%2E%2e/a", "n": "1", "to": "x", "sure": "true"}"#,
+    r#"{"path": ["/srv/reports/a"], "n": 1.5, "to": {"0": "x"}, "sure": 1}"#,
+    r#"{"path": "/srv/reports", "n": -4, "to": "x", "sure": true}"#,
+    "{}",
+    r#"{"n": 0.00001}"#,
+];
 const PREFIXES: [&str; 10] = [
     "crm://case/1",
     "crm://case",
@@ -104,6 +120,8 @@ pub(super) struct World {
     pub(super) keyed: Vec<Submission>,
     /// What policy is asked on early and when, up to date or not.
     pub(super) view: (Arc<View>, Time),
+    /// What is submitted next, whatever chance says; the last comes first.
+    soon: Vec<Submission>,
 }
 
 impl World {
@@ -123,6 +141,11 @@ impl World {
         for role in [Role::Admin, Role::Operator, Role::Enforcer, Role::Auditor] {
             ledger.given(Command::IssueCredential(credential(&role.to_string(), role, None)));
         }
+        for owner in &OWNERS[..3] {
+            let key = credential(owner, Role::Approver, None);
+            let owner = Some(id(owner));
+            ledger.given(Command::IssueCredential(IssueCredential { owner, ..key }));
+        }
         for (n, name) in FIRST[first % FIRST.len()].iter().enumerate() {
             ledger.given(put_policy(&format!("k{n}"), named(name).text));
         }
@@ -130,7 +153,7 @@ impl World {
         let mut naive = Naive::default();
         ledger.log.iter().for_each(|recorded| naive.take(recorded));
         let view = (ledger.state.view(), ledger.now());
-        Self { ledger, naive, chance: Chance::new(0), keyed: Vec::new(), view }
+        Self { ledger, naive, chance: Chance::new(0), keyed: Vec::new(), view, soon: Vec::new() }
     }
 
     pub(super) fn seeded(&self, seed: u64) -> Self {
@@ -141,6 +164,9 @@ impl World {
 
     /// Moves the clock, and says what is submitted then.
     pub(super) fn next(&mut self) -> Submission {
+        if let Some(submission) = self.soon.pop() {
+            return submission;
+        }
         self.tick();
         if self.chance.percent(30) {
             self.view = (self.ledger.state.view(), self.ledger.now());
@@ -174,7 +200,18 @@ impl World {
         if self.chance.percent(60) {
             return self.call();
         }
-        let command = match self.chance.below(546) {
+        if self.chance.percent(18) {
+            return self.answer_people();
+        }
+        let command = match self.chance.below(626) {
+            546..626 => {
+                let (part, holder) = self.part();
+                self.soon = self.afterwards(&part);
+                self.soon.reverse();
+                let by = holder.filter(|_| self.chance.percent(50));
+                let by = by.map_or(Actor::System, |agent| key(agent.as_str(), Role::Agent));
+                return self.keyed_or_not(by, Command::DelegateGrant(part));
+            }
             0..120 => self.issue(),
             120..155 => {
                 let terms = self.terms();
@@ -200,6 +237,38 @@ impl World {
             _ => Command::Expire,
         };
         let by = self.administrator(&command);
+        self.keyed_or_not(by, command)
+    }
+
+    /// What people say to what they are asked, most of the time to something that waits.
+    fn answer_people(&mut self) -> Submission {
+        let waiting: Vec<ApprovalId> =
+            self.ledger.state.approvals().all_pending().map(|(id, _)| id).collect();
+        let approval = if waiting.is_empty() || self.chance.percent(5) {
+            ApprovalId(self.recent(&[100]))
+        } else {
+            self.chance.one(&waiting)
+        };
+        let asked = self.naive.approval(approval);
+        let shown = asked.map_or(Digest([0; 32]), |asked| asked.shown);
+        let holder = asked.and_then(|asked| asked.call.agent.clone());
+        let person = key(self.chance.one(&OWNERS[..3]), Role::Approver);
+        let (by, command) = match self.chance.below(100) {
+            0..75 => (person, Command::Approve { approval, shown, reason: None }),
+            75..78 => (person, Command::Approve { approval, shown: Digest([1; 32]), reason: None }),
+            78..80 => (
+                key("operator", Role::Operator),
+                Command::Approve { approval, shown, reason: None },
+            ),
+            80..90 => {
+                let reason = self.chance.percent(50).then(|| text("not today"));
+                (person, Command::DenyApproval { approval, reason })
+            }
+            _ => {
+                let agent = holder.map_or_else(|| self.agent(), |agent| agent.to_string());
+                (key(&agent, Role::Agent), Command::WithdrawApproval { approval, reason: None })
+            }
+        };
         self.keyed_or_not(by, command)
     }
 
@@ -284,8 +353,17 @@ impl World {
         own.unwrap_or_else(|| TaskId(self.recent(&[70])))
     }
 
+    /// Often one that others were delegated from, so that these die with it.
     pub(super) fn recent_grant(&mut self) -> GrantId {
-        GrantId(self.recent(&[81]))
+        let n = self.chance.below(4) as usize;
+        let delegated = self.ledger.log.iter().rev().filter_map(|r| match &r.event.fact {
+            Fact::GrantIssued(grant) => grant.parent,
+            _ => None,
+        });
+        match delegated.take(n + 1).last() {
+            Some(parent) if self.chance.percent(35) => parent,
+            _ => GrantId(self.recent(&[81])),
+        }
     }
 
     /// Index of a recent event of one of these kinds; one that there is not if there is none.
@@ -318,6 +396,9 @@ impl World {
         terms.ttl = Some(Span(self.chance.one(&spans)));
         terms.max_uses = Some(self.chance.one(&[1, 1, 2, 3, 10, 1_000]));
         terms.justification = self.chance.percent(60).then(|| text("to work"));
+        if self.chance.percent(20) {
+            terms.constraints = vec![id(self.chance.one(&CONSTRAINTS))];
+        }
         terms
     }
 
@@ -337,6 +418,7 @@ impl World {
             issue.terms.task = asked.task;
             issue.terms.ttl = Some(asked.ttl);
             issue.terms.max_uses = Some(asked.max_uses);
+            issue.terms.constraints.extend(asked.constraints.iter().cloned());
         }
         Command::IssueGrant(issue)
     }
@@ -395,42 +477,6 @@ impl World {
         }
     }
 
-    fn tool(&mut self) -> Command {
-        let pinned: Vec<ToolId> = self.naive.facts.pinned().into_iter().cloned().collect();
-        let tool = if pinned.is_empty() || self.chance.percent(20) {
-            id(self.chance.one(&ACTIONS))
-        } else {
-            self.chance.one(&pinned)
-        };
-        match self.chance.below(24) {
-            0..12 => Command::UnpinTool { tool, reason: None },
-            12..17 => {
-                let effects = [None, Some(Effect::Read), Some(Effect::External)];
-                let effect = self.chance.one(&effects);
-                let n = self.chance.one(&[1, 1, 1, 2]);
-                Command::PinTool(PinTool { effect, ..pin_tool(tool.as_str(), n) })
-            }
-            n => {
-                let pinning = if n < 18 { Pinning::Operator } else { Pinning::FirstUse };
-                Command::Configure(ConfigChanged { pinning, ..ConfigChanged::default() })
-            }
-        }
-    }
-
-    fn delegate(&mut self) -> Command {
-        let (owner, delegate) = (id(self.owner()), id(self.owner()));
-        if self.chance.percent(30) {
-            return Command::RemoveDelegate { owner, delegate, reason: None };
-        }
-        let expires_at = if self.chance.percent(50) { Some(self.soon()) } else { None };
-        Command::AddDelegate { owner, delegate, expires_at }
-    }
-
-    fn reassign(&mut self) -> Command {
-        let (agent, to) = (id(&self.agent()), id(self.owner()));
-        Command::ReassignAgent(ReassignAgent { agent, to, reason: None })
-    }
-
     /// An agent that stands so, if there is one.
     fn stopped(&mut self, standing: Standing) -> AgentId {
         let agents = AGENTS.into_iter().chain(SPARE).map(id);
@@ -463,7 +509,7 @@ impl World {
         written
     }
 
-    fn soon(&mut self) -> Time {
+    pub(super) fn soon(&mut self) -> Time {
         let ahead = self.chance.one(&[5_000, 60_000, 1_800_000, 36_000_000]);
         self.ledger.now().after(Span(ahead))
     }
