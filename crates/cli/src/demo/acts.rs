@@ -148,8 +148,6 @@ async fn hijack(stage: &Stage, teller: &mut Teller) -> Result<()> {
     });
     grant(stage, teller, terms).await?;
     let mut agent = Session::open(stage, TRIAGE, &task).await?;
-    // The tools are pinned by now: who calls one shows that it is still the same.
-    agent.tools().await?;
     let why = "sort the new case";
     let call = agent.call("read_case", json!({"case_id": "1236"}), why).await?;
     teller.call(TRIAGE, &call);
