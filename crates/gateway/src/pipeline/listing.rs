@@ -52,7 +52,7 @@ pub(super) struct Unlisted {
 /// What becomes of a call at first.
 pub(super) enum Begun {
     /// The authority is asked.
-    Asked(Asked),
+    Asked(Box<Asked>),
     /// Its tool has to be known before.
     Unlisted(Instant),
     /// It has its answer.
@@ -77,7 +77,7 @@ impl<A: Authority> Session<A> {
             return Begun::Unlisted(until);
         }
         match self.ask(id, &call, until) {
-            Ok(asked) => Begun::Asked(asked),
+            Ok(asked) => Begun::Asked(Box::new(asked)),
             Err(answer) => Begun::Answered(answer),
         }
     }
@@ -85,7 +85,7 @@ impl<A: Authority> Session<A> {
     /// Goes on with a call that has begun.
     pub(super) fn go_on(&mut self, id: Id, line: Vec<u8>, begun: Begun) {
         match begun {
-            Begun::Asked(asked) => self.wait_for_decision(id, asked, line),
+            Begun::Asked(asked) => self.wait_for_decision(id, *asked, line),
             Begun::Answered(answer) => self.client.send(answer),
             Begun::Unlisted(until) => {
                 let key = id.key().clone();
