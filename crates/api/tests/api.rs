@@ -13,6 +13,7 @@ mod api {
     mod grants;
     mod operate;
     mod preview;
+    mod registry;
     mod rest;
     mod retries;
     mod roles;

@@ -10,15 +10,18 @@ use crate::time::{Span, Time};
 
 mod approval;
 mod call;
+mod config;
 mod delegate;
 mod disclosed;
 mod entity;
 mod grant;
+mod ownership;
 mod policy;
 mod registry;
 mod review;
 mod revoke;
 mod task;
+mod tool;
 
 pub use approval::{APPROVALS_EACH_MAX, APPROVALS_MAX};
 pub use call::{JIT_TTL, JIT_USES, POLICIES_NAMED_MAX, would_allow};
@@ -26,9 +29,11 @@ pub use delegate::{DELEGATIONS_MAX, DEPTH_MAX};
 pub use disclosed::{DISCLOSED_BYTES_MAX, DISCLOSED_MAX, is_recordable};
 pub use entity::ENTITIES_MAX;
 pub use grant::{REQUESTS_EACH_MAX, TTL_MAX, USES_MAX};
+pub use ownership::{DELEGATES_MAX, TASKS_CLOSED_EACH};
 pub use policy::SCHEMAS_MAX;
 pub use registry::RISK_MAX;
 pub use task::{TARGETS_MAX, TASKS_EACH_MAX};
+pub use tool::{LABELS_MAX, TARGET_POINTERS_MAX};
 
 /// How long an allowed call may be repeated to a caller that did not hear the answer.
 pub const ALLOW_REPEATED: Span = Span::minutes(1);
@@ -69,7 +74,7 @@ fn answer(draft: &mut Draft<'_>) -> Result<Answer, Refusal> {
     if let Some(answer) = repeated(draft.state, draft.submission, draft.now) {
         return Ok(answer);
     }
-    permitted(draft.state, caller, draft.submission)?;
+    permitted(draft.state, caller, draft.submission, draft.now)?;
     Ok(carry_out(draft))
 }
 
@@ -133,7 +138,7 @@ impl Draft<'_> {
 
     fn about(&self, cause: Option<u64>) -> About {
         let on_behalf_of = if let Command::Authorize(call) = &self.submission.command {
-            call.on_behalf_of.clone()
+            call::human_of(&self.submission.actor).or(call.on_behalf_of.as_ref()).cloned()
         } else {
             self.state.human(&self.submission.actor).cloned()
         };
@@ -180,6 +185,16 @@ fn carry_out(draft: &mut Draft<'_>) -> Answer {
             registry::reinstate_agent(draft, agent, reason)
         }
         Command::RetireAgent { agent, reason } => registry::retire_agent(draft, agent, reason),
+        Command::AddDelegate { owner, delegate, expires_at } => {
+            ownership::add_delegate(draft, owner, delegate, *expires_at)
+        }
+        Command::RemoveDelegate { owner, delegate, reason } => {
+            ownership::remove_delegate(draft, owner, delegate, reason)
+        }
+        Command::ReassignAgent(reassign) => ownership::reassign(draft, reassign),
+        Command::PinTool(pin) => tool::pin(draft, pin),
+        Command::UnpinTool { tool, reason } => tool::unpin(draft, tool, reason),
+        Command::Configure(config) => config::configure(draft, config),
         Command::PutEntity { entity, properties } => entity::put(draft, entity, properties),
         Command::RemoveEntity { entity } => entity::remove(draft, entity),
         Command::IssueCredential(issue) => registry::issue_credential(draft, issue),
@@ -265,6 +280,7 @@ fn permitted(
     state: &State,
     caller: Option<Caller<'_>>,
     submission: &Submission,
+    now: Time,
 ) -> Result<(), Refusal> {
     let Some(caller) = caller else { return Ok(()) };
     let role = caller.role;
@@ -272,7 +288,10 @@ fn permitted(
         Role::Admin => !is_systems_own(&submission.command),
         Role::Operator => operator_may(&submission.command),
         Role::Enforcer => enforcer_may(&submission.command),
-        Role::Agent => agent_may(state, caller.agent, &submission.command),
+        Role::Agent => {
+            agent_may(state, caller.agent, &submission.command)
+                && human_may(state, caller.agent, submission, now)
+        }
         Role::Approver => {
             approver_may(&submission.command)
                 || review::approver_may(state, &submission.actor, &submission.command)
@@ -303,6 +322,7 @@ const fn operator_may(command: &Command) -> bool {
             | Command::RemovePolicy { .. }
             | Command::PutSchema { .. }
             | Command::ActivatePolicies
+            | Command::Configure(_)
             | Command::IssueCredential(_)
             | Command::RevokeCredential { .. }
     );
@@ -321,6 +341,21 @@ const fn enforcer_may(command: &Command) -> bool {
             | Command::DelegateGrant(_)
             | Command::WithdrawApproval { .. }
     )
+}
+
+/// What an agent asks for or gives on with a token, it does by a human who may act through it. That the
+/// human of a call may not is for the decision to say, and to record; what only ends something is
+/// nobody's loss.
+fn human_may(state: &State, agent: Option<&AgentId>, submission: &Submission, now: Time) -> bool {
+    let asks = matches!(
+        submission.command,
+        Command::RequestGrant(_) | Command::OpenTask(_) | Command::DelegateGrant(_)
+    );
+    let owner = agent.and_then(|agent| state.agents().get(agent)).map(|agent| &agent.owner);
+    match (call::human_of(&submission.actor), owner) {
+        (Some(human), Some(owner)) => !asks || state.speaks_for(human, owner, now),
+        (Some(_), None) | (None, _) => true,
+    }
 }
 
 /// Whom an approval asks for is decided by the person who holds the key, and not by its role.
@@ -363,6 +398,12 @@ fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool
         | Command::SuspendAgent { .. }
         | Command::ReinstateAgent { .. }
         | Command::RetireAgent { .. }
+        | Command::AddDelegate { .. }
+        | Command::RemoveDelegate { .. }
+        | Command::ReassignAgent(_)
+        | Command::PinTool(_)
+        | Command::UnpinTool { .. }
+        | Command::Configure(_)
         | Command::PutEntity { .. }
         | Command::RemoveEntity { .. }
         | Command::IssueCredential(_)
