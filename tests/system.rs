@@ -14,6 +14,8 @@ mod bad_input;
 mod crash;
 #[path = "system/feed.rs"]
 mod feed;
+#[path = "system/founding.rs"]
+mod founding;
 #[path = "system/mcp.rs"]
 mod mcp;
 #[path = "system/permissions.rs"]

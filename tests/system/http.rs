@@ -36,6 +36,11 @@ impl Client {
         Self { address, key: key.trim().to_owned() }
     }
 
+    /// The same server under another key.
+    pub(crate) fn with_key(&self, key: &str) -> Self {
+        Self { address: self.address.clone(), key: key.trim().to_owned() }
+    }
+
     pub(crate) fn connect(&self) -> io::Result<Connection> {
         let stream = TcpStream::connect(&self.address)?;
         stream.set_nodelay(true)?;

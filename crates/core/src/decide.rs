@@ -381,7 +381,7 @@ fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool
         Command::ReturnGrant { grant }
         | Command::DelegateGrant(DelegateGrant { parent: grant, .. }) => {
             let holder = Holder::Agent(itself.clone());
-            state.grants().get(*grant).is_some_and(|grant| grant.holder == holder)
+            state.grants().get(*grant).is_some_and(|grant| grant.is_held_by(&holder))
         }
         Command::WithdrawApproval { approval, .. } => {
             let asked = state.approvals().get(*approval).map(|approval| &approval.asked);

@@ -379,13 +379,13 @@ impl State {
 
     /// Whether the life of the agent that holds a grant is over by its registration.
     fn is_holder_expired(&self, grant: &Grant, now: Time) -> bool {
-        let Holder::Agent(agent) = &grant.holder else { return false };
+        let Some(agent) = &grant.agent else { return false };
         let known = self.agents.get(agent);
         known.is_none_or(|known| known.settings.expires_at.is_some_and(|end| now >= end))
     }
 
     fn check_alone(&self, id: GrantId, grant: &Grant, now: Time) -> Result<(), DenialCode> {
-        if grant.task.is_some_and(|task| !self.tasks.contains_key(&task)) {
+        if grant.task().is_some_and(|task| !self.tasks.contains_key(&task)) {
             return Err(DenialCode::TaskClosed);
         }
         grant.check(id, &self.marks, now)

@@ -8,7 +8,7 @@ use axum::response::Response;
 use bailiwick_core::command::{Command, IssueGrant, RequestGrant};
 use bailiwick_core::event::{Constraint, Issuance, Scope};
 use bailiwick_core::id::{Action, AgentId, GrantId, OwnerId, TaskId, ToolId};
-use bailiwick_core::state::{self, Holder};
+use bailiwick_core::state;
 use bailiwick_core::time::Time;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -179,13 +179,6 @@ pub(crate) struct GrantQuery {
     cursor: Option<String>,
 }
 
-const fn agent_of(grant: &state::Grant) -> Option<&AgentId> {
-    match &grant.holder {
-        Holder::Agent(agent) => Some(agent),
-        Holder::Owner(_) => None,
-    }
-}
-
 fn show(state: &state::State, id: GrantId, grant: &state::Grant, now: Time) -> Grant {
     let standing = state.check_grant(id, grant, now);
     // Whatever it was delegated from has to have uses left as well.
@@ -193,10 +186,10 @@ fn show(state: &state::State, id: GrantId, grant: &state::Grant, now: Time) -> G
     let uses_left = line.map(|grant| grant.max_uses.saturating_sub(grant.uses)).min();
     Grant {
         grant: id,
-        agent: agent_of(grant).cloned(),
+        agent: grant.agent.clone(),
         owner: grant.owner.clone(),
-        task: grant.task,
-        tool: grant.tool.clone(),
+        task: grant.task(),
+        tool: grant.tool().cloned(),
         action: grant.action.clone(),
         scope: grant.scope.clone(),
         not_before: moment::text(grant.not_before),
@@ -249,8 +242,8 @@ pub(crate) async fn list(
     let now = desk.ledger.now();
     let page = desk.read(move |state| {
         page::take(LIST, span.limit, state.grants().after(span.after), |id, grant| {
-            let wanted = agent.as_ref().is_none_or(|agent| agent_of(grant) == Some(agent))
-                && task.is_none_or(|task| grant.task == Some(task))
+            let wanted = agent.as_ref().is_none_or(|agent| grant.agent.as_ref() == Some(agent))
+                && task.is_none_or(|task| grant.task() == Some(task))
                 && query.live.is_none_or(|l| l == state.check_grant(*id, grant, now).is_ok());
             wanted.then(|| show(state, *id, grant, now))
         })

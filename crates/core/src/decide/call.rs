@@ -258,7 +258,7 @@ fn held_grant(
 
 /// Whether a grant is for calls through this tool, with these arguments.
 fn is_for(grant: &Grant, ask: &Authorize) -> bool {
-    grant.tool.as_ref().is_none_or(|tool| ask.tool.as_ref() == Some(tool))
+    grant.tool().is_none_or(|tool| ask.tool.as_ref() == Some(tool))
         && constraints::are_met(grant.constraints(), ask.args.as_deref())
 }
 

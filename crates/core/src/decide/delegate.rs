@@ -12,7 +12,7 @@ use crate::arguments::constraints;
 use crate::command::{Answer, DelegateGrant, Done, RefusalCode};
 use crate::event::{Constraint, DenialCode, Fact, GrantIssued, Issuance, Scope};
 use crate::id::{AgentId, OwnerId, TaskId};
-use crate::state::{Covered, Grant, Holder, State};
+use crate::state::{Covered, Grant, State};
 use crate::time::Time;
 
 /// How many delegations a grant may be away from the one that nobody delegated.
@@ -44,7 +44,7 @@ pub(super) fn delegate(draft: &mut Draft<'_>, ask: &DelegateGrant) -> Answer {
         agent: Some(&ask.to),
         owner: &owner,
         task: ask.task,
-        tool: parent.tool.as_ref(),
+        tool: parent.tool(),
         resource: part.scope.root(),
     });
     if let Some(cause) = suspended {
@@ -55,7 +55,7 @@ pub(super) fn delegate(draft: &mut Draft<'_>, ask: &DelegateGrant) -> Answer {
         agent: Some(ask.to.clone()),
         owner,
         task: ask.task,
-        tool: parent.tool.clone(),
+        tool: parent.tool().cloned(),
         action: parent.action.clone(),
         scope: part.scope,
         not_before: part.not_before,
@@ -87,7 +87,7 @@ fn parent<'a>(state: &'a State, ask: &DelegateGrant, now: Time) -> Result<&'a Gr
         Ok(()) | Err(DenialCode::NotYetValid) => {}
         Err(code) => return wrong(format!("`{id}` has ended already: {code}")),
     }
-    let Holder::Agent(holder) = &parent.holder else {
+    let Some(holder) = &parent.agent else {
         return wrong(format!("`{id}` is held by an owner in person: agents delegate to agents"));
     };
     if let Some(Err(code)) = state.agents().get(holder).map(|agent| call::alive(agent, now)) {
@@ -124,7 +124,7 @@ fn receiver(
     now: Time,
 ) -> Result<OwnerId, Answer> {
     let to: &AgentId = &ask.to;
-    if parent.holder == Holder::Agent(to.clone()) {
+    if parent.agent.as_ref() == Some(to) {
         let message = format!("agent `{to}` holds `{}` itself", ask.parent);
         return Err(refuse(RefusalCode::OutOfRange, message));
     }
@@ -133,7 +133,7 @@ fn receiver(
         let message = format!("agent `{to}` is not one of owner `{}`", parent.owner);
         return Err(refuse(RefusalCode::OutOfRange, message));
     }
-    let bound: Option<TaskId> = parent.task.filter(|_| ask.task.is_none());
+    let bound: Option<TaskId> = parent.task().filter(|_| ask.task.is_none());
     if let Some(task) = bound {
         let message = format!("`{}` is for `{task}` only: name a task of agent `{to}`", ask.parent);
         return Err(refuse(RefusalCode::OutOfRange, message));

@@ -1,12 +1,16 @@
 //! Grants: by id, by who may use them for what, and by when they run out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 
 use super::marks::{Covered, Marks};
 use crate::event::{ApprovalRule, Constraint, DenialCode, GrantIssued, Issuance, Scope, Selector};
 use crate::id::{Action, AgentId, ApprovalId, GrantId, OwnerId, Resource, TaskId, ToolId};
 use crate::record::hash::Digest;
 use crate::time::{Span, Time};
+use shelf::Shelf;
+
+mod shelf;
 
 /// How long after its expiry a grant is remembered, to say why it is no longer good.
 pub(super) const REMEMBERED: Span = Span::minutes(1);
@@ -66,14 +70,14 @@ impl Bounds {
 /// A grant as it stands.
 #[derive(Debug, Clone, bincode::Encode, bincode::Decode)]
 pub struct Grant {
-    /// Who holds it.
-    pub holder: Holder,
+    /// The agent that holds it; without one the owner does, in person.
+    pub agent: Option<AgentId>,
     /// Whose authority.
     pub owner: OwnerId,
-    /// For which task only.
-    pub task: Option<TaskId>,
+    /// For which task only: one more than its number.
+    task: Option<NonZeroU64>,
     /// Through which tool only.
-    pub tool: Option<ToolId>,
+    tool: Option<Box<ToolId>>,
     /// To do what.
     pub action: Action,
     /// To what.
@@ -95,6 +99,37 @@ pub struct Grant {
 }
 
 impl Grant {
+    /// Who holds it.
+    #[must_use]
+    pub fn holder(&self) -> Holder {
+        match &self.agent {
+            Some(agent) => Holder::Agent(agent.clone()),
+            None => Holder::Owner(self.owner.clone()),
+        }
+    }
+
+    /// Whether this is who holds it.
+    #[must_use]
+    pub fn is_held_by(&self, holder: &Holder) -> bool {
+        match (holder, &self.agent) {
+            (Holder::Agent(agent), Some(held_by)) => agent == held_by,
+            (Holder::Owner(owner), None) => *owner == self.owner,
+            (Holder::Agent(_), None) | (Holder::Owner(_), Some(_)) => false,
+        }
+    }
+
+    /// For which task only.
+    #[must_use]
+    pub fn task(&self) -> Option<TaskId> {
+        self.task.map(|task| TaskId(task.get() - 1))
+    }
+
+    /// Through which tool only.
+    #[must_use]
+    pub fn tool(&self) -> Option<&ToolId> {
+        self.tool.as_deref()
+    }
+
     /// What a call's arguments have to be.
     #[must_use]
     pub fn constraints(&self) -> &[Constraint] {
@@ -132,16 +167,13 @@ impl Grant {
 
     /// What selectors can name about the grant itself.
     #[must_use]
-    pub const fn covered(&self, id: GrantId) -> Covered<'_> {
+    pub fn covered(&self, id: GrantId) -> Covered<'_> {
         Covered {
             grant: Some(id),
-            agent: match &self.holder {
-                Holder::Agent(agent) => Some(agent),
-                Holder::Owner(_) => None,
-            },
+            agent: self.agent.as_ref(),
             owner: &self.owner,
-            task: self.task,
-            tool: self.tool.as_ref(),
+            task: self.task(),
+            tool: self.tool(),
             resource: self.scope.root(),
         }
     }
@@ -182,7 +214,7 @@ impl Fingerprint {
     fn of(grant: &Grant) -> Self {
         let within = matches!(grant.scope, Scope::Within(_));
         let root = grant.scope.root().as_str();
-        Self::new(&grant.holder, grant.task, &grant.action, within, root)
+        Self::new(&grant.holder(), grant.task(), &grant.action, within, root)
     }
 
     fn new(
@@ -212,10 +244,11 @@ impl Fingerprint {
 
 /// All grants that are live or ended a short while ago.
 ///
-/// Made for very many: a live grant costs one boxed [`Grant`] and three short keys.
+/// Made for very many: a live grant costs one boxed [`Grant`] and three short keys. Of those it is
+/// the box that counts, so what few have lies behind a pointer of its own.
 #[derive(Debug, Clone, Default, bincode::Encode, bincode::Decode)]
 pub struct Grants {
-    by_id: BTreeMap<GrantId, Box<Grant>>,
+    by_id: Shelf,
     /// Not known to have ended, by what they cover.
     open: BTreeSet<(Fingerprint, GrantId)>,
     /// The last one that ended, by what it covered: to say why nothing covers a call.
@@ -237,15 +270,11 @@ impl Grants {
         now: Time,
     ) {
         let id = GrantId(index);
-        let holder = match &fact.agent {
-            Some(agent) => Holder::Agent(agent.clone()),
-            None => Holder::Owner(fact.owner.clone()),
-        };
         let grant = Grant {
-            holder,
+            agent: fact.agent.clone(),
             owner: fact.owner.clone(),
-            task: fact.task,
-            tool: fact.tool.clone(),
+            task: fact.task.map(|task| NonZeroU64::MIN.saturating_add(task.0)),
+            tool: fact.tool.clone().map(Box::new),
             action: fact.action.clone(),
             scope: fact.scope.clone(),
             not_before: fact.not_before,
@@ -261,15 +290,15 @@ impl Grants {
         self.prune(fingerprint, marks, now);
         self.open.insert((fingerprint, id));
         if matches!(grant.scope, Scope::Within(_)) {
-            *self.prefixed.entry(grant.holder.clone()).or_default() += 1;
+            *self.prefixed.entry(grant.holder()).or_default() += 1;
         }
         self.by_expiry.insert((grant.expires_at, id));
-        self.by_id.insert(id, Box::new(grant));
+        self.by_id.push(id, Box::new(grant));
     }
 
     /// Takes what has ended by watermark or time out of the way of those who look for a grant.
     fn prune(&mut self, fingerprint: Fingerprint, marks: &Marks, now: Time) {
-        let is_over = |id: &GrantId| match self.by_id.get(id).map(|g| g.check(*id, marks, now)) {
+        let is_over = |id: &GrantId| match self.by_id.get(*id).map(|g| g.check(*id, marks, now)) {
             Some(Ok(()) | Err(DenialCode::NotYetValid)) => false,
             Some(Err(_)) | None => true,
         };
@@ -288,7 +317,7 @@ impl Grants {
     /// never goes beyond its root.
     pub(super) fn used(&mut self, id: GrantId) {
         let mut next = Some(id);
-        while let Some(grant) = next.and_then(|id| self.by_id.get_mut(&id)) {
+        while let Some(grant) = next.and_then(|id| self.by_id.get_mut(id)) {
             grant.uses = grant.uses.saturating_add(1);
             debug_assert!(
                 grant.uses <= grant.max_uses,
@@ -301,7 +330,7 @@ impl Grants {
     /// Counts one more grant that was delegated from `parent`, and so from all that that one was.
     fn count_delegation(&mut self, parent: Option<GrantId>) {
         let mut next = parent;
-        while let Some(grant) = next.and_then(|id| self.by_id.get_mut(&id)) {
+        while let Some(grant) = next.and_then(|id| self.by_id.get_mut(id)) {
             let bounds = grant.bounds.get_or_insert_default();
             bounds.delegated = bounds.delegated.saturating_add(1);
             next = bounds.parent.filter(|parent| Some(*parent) < next);
@@ -313,7 +342,7 @@ impl Grants {
     /// be asked about again, the answer is no. Those of a family are, too: what was delegated from
     /// them rests on them.
     pub(super) fn end(&mut self, id: GrantId, end: End, marks: &Marks, now: Time) {
-        let Some(grant) = self.by_id.get_mut(&id).filter(|grant| grant.ended.is_none()) else {
+        let Some(grant) = self.by_id.get_mut(id).filter(|grant| grant.ended.is_none()) else {
             return;
         };
         grant.ended = Some(end);
@@ -325,7 +354,7 @@ impl Grants {
         let fingerprint = Fingerprint::of(grant);
         self.open.remove(&(fingerprint, id));
         let Some(before) = self.ended.insert(fingerprint, id) else { return };
-        let is_needed = self.by_id.get(&before).is_some_and(|grant| {
+        let is_needed = self.by_id.get(before).is_some_and(|grant| {
             grant.ended == Some(End::Returned) || marks.names_grant(before) || grant.has_family()
         });
         if !is_needed {
@@ -345,7 +374,7 @@ impl Grants {
     }
 
     fn remove(&mut self, id: GrantId) {
-        let Some(grant) = self.by_id.remove(&id) else { return };
+        let Some(grant) = self.by_id.remove(id) else { return };
         self.by_expiry.remove(&(grant.expires_at, id));
         let fingerprint = Fingerprint::of(&grant);
         self.open.remove(&(fingerprint, id));
@@ -353,11 +382,12 @@ impl Grants {
             self.ended.remove(&fingerprint);
         }
         if matches!(grant.scope, Scope::Within(_))
-            && let Some(count) = self.prefixed.get_mut(&grant.holder)
+            && let holder = grant.holder()
+            && let Some(count) = self.prefixed.get_mut(&holder)
         {
             *count -= 1;
             if *count == 0 {
-                self.prefixed.remove(&grant.holder);
+                self.prefixed.remove(&holder);
             }
         }
     }
@@ -365,7 +395,7 @@ impl Grants {
     /// A grant by its id.
     #[must_use]
     pub fn get(&self, id: GrantId) -> Option<&Grant> {
-        self.by_id.get(&id).map(AsRef::as_ref)
+        self.by_id.get(id)
     }
 
     /// A grant and all that it was delegated from, itself first and the root last. One that is not
@@ -393,9 +423,7 @@ impl Grants {
 
     /// All remembered grants with an id above `after`, in order.
     pub fn after(&self, after: Option<GrantId>) -> impl Iterator<Item = (GrantId, &Grant)> {
-        let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-        let rest = self.by_id.range((from, std::ops::Bound::Unbounded));
-        rest.map(|(id, grant)| (*id, grant.as_ref()))
+        self.by_id.after(after)
     }
 
     /// How many grants are remembered.
@@ -407,7 +435,7 @@ impl Grants {
     /// Whether none is remembered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
+        self.by_id.len() == 0
     }
 
     /// Grants that could cover `action` on `resource` for `holder` under `task`: those of the task
@@ -430,9 +458,9 @@ impl Grants {
             self.open_at(at).chain(self.ended.get(&at).copied())
         });
         found.filter_map(|id| Some((id, self.get(id)?))).filter(move |(_, grant)| {
-            grant.holder == *holder
+            grant.is_held_by(holder)
                 && grant.action == *action
-                && grant.task.is_none_or(|of| task == Some(of))
+                && grant.task().is_none_or(|of| task == Some(of))
                 && grant.scope.covers(resource)
         })
     }
@@ -448,7 +476,7 @@ impl Grants {
             .take_while(move |(expires_at, _)| *expires_at <= now)
             .map(|(_, id)| *id)
             .filter(|id| {
-                self.by_id.get(id).is_some_and(|grant| {
+                self.by_id.get(*id).is_some_and(|grant| {
                     grant.ended.is_none() && marks.ended_since(id.0, grant.covered(*id)).is_none()
                 })
             })

@@ -49,9 +49,9 @@ fn hundred_thousand_calls_leave_no_more_than_the_last_minutes() {
 
 #[test]
 fn what_few_grants_have_costs_the_many_one_word() {
-    // With its box and three short keys in half-filled nodes this stays within 300 bytes a live
-    // grant: short ids lie in the grant itself.
-    assert!(size_of::<Grant>() <= 192, "{} bytes", size_of::<Grant>());
+    // With its box and three short keys, two of them in half-filled nodes, this stays within 300
+    // bytes a live grant: short ids lie in the grant itself. Allocators have a class of 160.
+    assert!(size_of::<Grant>() <= 160, "{} bytes", size_of::<Grant>());
     let mut ledger = Ledger::with_policies(ALL);
     let plain = ledger.grant("helper", "crm/read", "crm://case/1");
     assert_eq!(ledger.state.grants().get(plain).unwrap().bounds, None);

@@ -428,8 +428,8 @@ impl Story {
                     grants.filter(|(_, grant)| has_uses(grant)).map(|(id, _)| id).collect();
                 let parent = live.iter().rev().nth(grant % 6).or(live.first()).copied();
                 let parent = parent.unwrap_or(GrantId(1_000_000));
-                let holder = self.ledger.state.grants().get(parent).map(|grant| &grant.holder);
-                let is_first = holder == Some(&Holder::Agent(id(AGENTS[0])));
+                let holder = self.ledger.state.grants().get(parent).map(Grant::holder);
+                let is_first = holder == Some(Holder::Agent(id(AGENTS[0])));
                 // Most often the owner's other agent.
                 let to = if *to < 12 { AGENTS[usize::from(is_first)] } else { AGENTS[to % 3] };
                 let narrower = DelegateGrant {
@@ -468,7 +468,7 @@ impl Story {
         let root = grant.scope.root().as_str();
         let resource = RESOURCES.into_iter().find(|resource| resource.starts_with(root))?;
         let mut ask = ask_as(Subject::Agent(id(agent)), grant.action.as_str(), resource);
-        (ask.task, ask.tool) = (task, grant.tool.clone());
+        (ask.task, ask.tool) = (task, grant.tool().cloned());
         ask.args = Some(Box::new(Arguments::heard(&json!({"n": 0}))));
         Some(submission(actor(Role::Enforcer), Command::Authorize(Box::new(ask))))
     }

@@ -1,23 +1,29 @@
 //! Who cannot widen what: an agent nothing at all, an owner no agent beyond the agent's own policy.
 
-use bailiwick_core::command::{Answer, Command, DelegateGrant, ReassignAgent, Submission};
-use bailiwick_core::event::{Actor, Event, Fact, Recorded, Role, Selector};
+use bailiwick_core::command::{
+    Answer, Command, DelegateGrant, ReassignAgent, RequestGrant, Submission,
+};
+use bailiwick_core::event::{Actor, ConfigChanged, Event, Fact, Recorded, Role, Selector};
 use bailiwick_core::id::{ApprovalId, CallId, GrantId, TaskId};
 use bailiwick_core::record::hash::Digest;
 use bailiwick_core::time::Time;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
 use super::always::probes;
+use super::chance::Chance;
 use super::delegation::part;
 use super::harness::{
     Ledger, actor, agent_key, ask, credential, finish, id, is_allowed, issue, lift, open_task,
-    pin_tool, put_policy, revoke, submission, terms, with_definition, write_agent, write_owner,
+    pin_tool, put_policy, revoke, submission, terms, token, with_definition, write_agent,
+    write_owner,
 };
 use super::history::{ACTIONS, POLICIES, RESOURCES, Step, Story, steps};
 use super::oracle::by_holder;
 
 /// How many kinds of commands [`by_agent`] has.
-const KINDS: usize = 33;
+const KINDS: usize = 37;
 
 /// Everything that there is to submit, by `helper` under its own key; much of it about others.
 fn by_agent(ledger: &Ledger, kind: usize, n: usize) -> Command {
@@ -68,6 +74,10 @@ fn by_agent(ledger: &Ledger, kind: usize, n: usize) -> Command {
             let reassign = ReassignAgent { agent: id(agent), to: id("bob"), reason: None };
             Command::ReassignAgent(reassign)
         }
+        32 => Command::ChangeRisk { agent: id(agent), to: n as u8 % 101, reason: None },
+        33 => Command::PutSchema { action: id(action), schema: "{}".to_owned() },
+        34 => Command::Configure(ConfigChanged::clone(ledger.state.config())),
+        35 => Command::Expire,
         _ => Command::UpdateOwner(write_owner("alice")),
     }
 }
@@ -97,6 +107,84 @@ fn is_given(before: &Ledger, after: &Ledger, probe: &Submission) -> bool {
         let by_holder = Command::Authorize(Box::new(by_holder(held, ask)));
         is_allowed(&before.ask(&submission(probe.actor.clone(), by_holder)))
     })
+}
+
+/// How many commands of agents [`agents_by_themselves_never_widen_anything`] submits.
+const COMMANDS: usize = 100_000;
+/// So many between two looks at what is allowed, and so many looks at one ledger.
+const BETWEEN: usize = 100;
+const LOOKS: usize = 20;
+
+/// Agents submit whatever there is, each under its own key or token, while now and then people do
+/// what people do. However long that goes on, no call becomes allowed by it that was not allowable:
+/// to the caller itself, or to the one who gave a part of a grant on.
+#[test]
+fn agents_by_themselves_never_widen_anything() {
+    let seed = seed();
+    println!("BAILIWICK_TEST_SEED={seed}, {COMMANDS} commands");
+    let mut chance = Chance::new(seed);
+    let mut runner = TestRunner::deterministic();
+    let (mut recorded, mut permitted, mut given) = (0, 0, 0);
+    let mut story = Story::new();
+    for round in 0..COMMANDS / BETWEEN {
+        if round % LOOKS == 0 {
+            story = Story::new();
+        }
+        people_act(&mut story, &mut runner);
+        let favoured = chance.one(&["helper", "helper", "second"]);
+        for action in &ACTIONS[..2] {
+            let terms = RequestGrant { max_uses: Some(5), ..terms(favoured, action, "crm://**") };
+            story.ledger.submit(&submission(Actor::System, issue(terms)));
+        }
+        let probes = probes(&story.ledger);
+        let earlier = story.ledger.clone();
+        let before = allowed(&earlier, &probes);
+        for _ in 0..BETWEEN {
+            let (kind, n) = (chance.below(KINDS as u64) as usize, chance.below(64) as usize);
+            let command = by_agent(&story.ledger, kind, n);
+            let agent = chance.one(&["helper", "helper", "second", "third"]);
+            let own = if chance.percent(70) { agent_key(agent) } else { token(agent, "alice") };
+            recorded += story.ledger.submit(&submission(own, command)).events.len();
+        }
+        let after = allowed(&story.ledger, &probes);
+        permitted += after.iter().filter(|allowed| **allowed).count();
+        for ((probe, before), after) in probes.iter().zip(before).zip(after) {
+            if after && !before {
+                given += 1;
+                let command = &probe.command;
+                assert!(is_given(&earlier, &story.ledger, probe), "round {round}: {command:?}");
+            }
+        }
+    }
+    println!("{recorded} events, {permitted} calls allowed, {given} of them by what was given on");
+    assert!(recorded > COMMANDS / 10 && permitted > 1_000 && given > 10);
+}
+
+/// A few steps of people, who end with lifting what stands in everybody's way.
+fn people_act(story: &mut Story, runner: &mut TestRunner) {
+    for step in steps(30).new_tree(runner).map(|tree| tree.current()).unwrap_or_default() {
+        for submission in story.submissions(&step) {
+            story.ledger.submit(&submission);
+        }
+    }
+    let revoked = story.ledger.log.iter().filter_map(|recorded| match &recorded.event.fact {
+        Fact::RevocationIssued(fact) if fact.suspend => Some(lift(fact.selector.clone())),
+        _ => None,
+    });
+    let lifted: Vec<Command> = revoked.collect();
+    let agents = [("helper", "alice"), ("second", "alice"), ("third", "bob")];
+    let again = agents.into_iter().flat_map(|(agent, owner)| {
+        let again = Command::ReinstateAgent { agent: id(agent), reason: None };
+        [again, Command::UpdateAgent(write_agent(agent, owner, &["**"]))]
+    });
+    let owners = ["alice", "bob"].map(|owner| Command::EnableOwner { owner: id(owner) });
+    for command in lifted.into_iter().chain(again).chain(owners) {
+        story.ledger.submit(&submission(Actor::System, command));
+    }
+}
+
+fn seed() -> u64 {
+    std::env::var("BAILIWICK_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1)
 }
 
 fn allowed(ledger: &Ledger, probes: &[Submission]) -> Vec<bool> {

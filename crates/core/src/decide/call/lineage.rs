@@ -4,7 +4,7 @@ use super::{Party, PolicySays, alive, covered, policies_for};
 use crate::command::{Authorize, Subject};
 use crate::event::{DenialCode, Issuance, Selector};
 use crate::id::GrantId;
-use crate::state::{Covered, End, Grant, Holder, State};
+use crate::state::{Covered, End, Grant, State};
 use crate::time::Time;
 
 /// Whether a watermark on what the call touches came after the grant, or after one that it was
@@ -65,11 +65,11 @@ fn ancestors(state: &State, id: GrantId) -> impl Iterator<Item = &Grant> {
 
 /// The same call, made by the holder of a grant in the task that it was given for.
 fn by_holder(ask: &Authorize, grant: &Grant) -> Authorize {
-    let subject = match &grant.holder {
-        Holder::Agent(agent) => Subject::Agent(agent.clone()),
-        Holder::Owner(owner) => Subject::Person(owner.clone()),
+    let subject = match &grant.agent {
+        Some(agent) => Subject::Agent(agent.clone()),
+        None => Subject::Person(grant.owner.clone()),
     };
-    Authorize { subject, task: grant.task, verdicts: None, ..ask.clone() }
+    Authorize { subject, task: grant.task(), verdicts: None, ..ask.clone() }
 }
 
 /// A grant that policy issued goes no further than policy goes for this very call, now. What was
@@ -118,11 +118,8 @@ pub(super) fn rests_on(state: &State, id: GrantId) -> Vec<Selector> {
     let ancestors = state.grants().lineage(id).skip(1);
     for (id, ancestor) in ancestors.filter_map(|(id, ancestor)| Some((id, ancestor?))) {
         all.push(Selector::Grant(id));
-        all.extend(ancestor.task.map(Selector::Task));
-        match &ancestor.holder {
-            Holder::Agent(agent) => all.push(Selector::Agent(agent.clone())),
-            Holder::Owner(_) => {}
-        }
+        all.extend(ancestor.task().map(Selector::Task));
+        all.extend(ancestor.agent.clone().map(Selector::Agent));
     }
     all
 }
@@ -132,14 +129,14 @@ pub(super) fn rests_on(state: &State, id: GrantId) -> Vec<Selector> {
 pub(super) fn is_handed_back(state: &State, id: GrantId, now: Time) -> bool {
     let mut line = state.grants().lineage(id).filter_map(|(_, grant)| grant);
     line.any(|grant| {
-        let is_closed = grant.task.is_some_and(|task| !state.tasks().contains_key(&task));
+        let is_closed = grant.task().is_some_and(|task| !state.tasks().contains_key(&task));
         grant.ended == Some(End::Returned) || is_closed || !is_holder_alive(state, grant, now)
     })
 }
 
 fn is_holder_alive(state: &State, grant: &Grant, now: Time) -> bool {
-    match &grant.holder {
-        Holder::Agent(id) => state.agents().get(id).is_some_and(|agent| alive(agent, now).is_ok()),
-        Holder::Owner(_) => true,
-    }
+    grant
+        .agent
+        .as_ref()
+        .is_none_or(|id| state.agents().get(id).is_some_and(|agent| alive(agent, now).is_ok()))
 }

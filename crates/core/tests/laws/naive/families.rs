@@ -5,7 +5,7 @@ use bailiwick_core::arguments::Arguments;
 use bailiwick_core::command::{Authorize, Command, DelegateGrant, Subject, Submission};
 use bailiwick_core::event::{Actor, Role, Scope, Selector};
 use bailiwick_core::id::{AgentId, GrantId, OwnerId, Resource, TaskId};
-use bailiwick_core::state::{Grant, Holder};
+use bailiwick_core::state::Grant;
 use bailiwick_core::time::Span;
 
 use super::evaluator::Naive;
@@ -19,9 +19,8 @@ impl World {
         let grants = &self.ledger.state.grants();
         let live = grants.after(None).filter(|(_, g)| g.max_uses > g.uses && g.ended.is_none());
         let mut live: Vec<(GrantId, AgentId, OwnerId)> = live
-            .filter_map(|(id, grant)| match &grant.holder {
-                Holder::Agent(agent) => Some((id, agent.clone(), grant.owner.clone())),
-                Holder::Owner(_) => None,
+            .filter_map(|(id, grant)| {
+                grant.agent.clone().map(|agent| (id, agent, grant.owner.clone()))
             })
             .collect();
         live.drain(..live.len().saturating_sub(12));
@@ -63,9 +62,9 @@ impl World {
         let Some(parent) = self.ledger.state.grants().get(part.parent).cloned() else {
             return Vec::new();
         };
-        let Holder::Agent(holder) = parent.holder.clone() else { return Vec::new() };
+        let Some(holder) = parent.agent.clone() else { return Vec::new() };
         let by_child = self.use_of(&parent, part.scope.as_ref(), &part.to, part.task);
-        let by_parent = self.use_of(&parent, part.scope.as_ref(), &holder, parent.task);
+        let by_parent = self.use_of(&parent, part.scope.as_ref(), &holder, parent.task());
         let by = |ask: &Authorize| {
             submission(key("enforcer", Role::Enforcer), Command::Authorize(Box::new(ask.clone())))
         };
@@ -82,7 +81,7 @@ impl World {
                 system(Command::ReinstateAgent { agent: holder, reason: None }),
             ],
             3 => parent
-                .task
+                .task()
                 .map(|task| Command::CloseTask { task, reason: None })
                 .map(system)
                 .into_iter()
@@ -118,7 +117,7 @@ impl World {
         };
         let subject = Subject::Agent(agent.clone());
         let mut ask = ask_as(subject, grant.action.as_str(), &resource);
-        (ask.task, ask.tool) = (task, grant.tool.clone());
+        (ask.task, ask.tool) = (task, grant.tool().cloned());
         let json = serde_json::from_str(ARGUMENTS[0]).unwrap();
         ask.args = Some(Box::new(Arguments::heard(&json)));
         ask

@@ -24,6 +24,9 @@
 //!
 //! [[case.when]]
 //! revoke = { agent = "bot" }                # a step of an operator, which has no `then`
+//!
+//! [[case.when]]
+//! approve = "carol"                         # a person's yes to what was asked last; or `deny`
 //! ```
 //!
 //! A call may also say `tool`, `effect` (`write` if not given, as at the server), `args`,
@@ -166,6 +169,10 @@ pub(super) struct Step {
     #[serde(default)]
     pub(super) revoke: Option<Selector>,
     #[serde(default)]
+    pub(super) approve: Option<OwnerId>,
+    #[serde(default)]
+    pub(super) deny: Option<OwnerId>,
+    #[serde(default)]
     pub(super) agent: Option<AgentId>,
     #[serde(default)]
     pub(super) person: Option<OwnerId>,
@@ -260,8 +267,13 @@ impl Step {
             || self.action.is_some()
             || self.resource.is_some()
             || self.then.is_some();
-        match (&self.then, self.revoke.is_some()) {
-            (_, true) if of_call => Err("a step is a call or `revoke`, not both"),
+        let of_people = [self.revoke.is_some(), self.approve.is_some(), self.deny.is_some()];
+        let of_people = of_people.into_iter().filter(|said| *said).count();
+        if of_people > 1 {
+            return Err("a step is one of `revoke`, `approve` and `deny`");
+        }
+        match (&self.then, of_people == 1) {
+            (_, true) if of_call => Err("a step is a call or what people do, not both"),
             (_, true) => Ok(()),
             (None, false) => Err("a call needs `then`: what is to come of it"),
             (Some(then), false) => {

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use bailiwick_core::arguments::Arguments;
 use bailiwick_core::command::{
-    Answer, Authorize, Command, Decision, IssueGrant, OpenTask, RequestGrant, Revoke, Subject,
-    Submission, Told, WriteAgent, WriteOwner,
+    Answer, Authorize, Command, Decision, IssueCredential, IssueGrant, OpenTask, RequestGrant,
+    Revoke, Subject, Submission, Told, WriteAgent, WriteOwner,
 };
 use bailiwick_core::decide::{Decided, decide};
 use bailiwick_core::event::{
-    Actor, AgentSettings, Allow, Effect, Entity, Event, Fact, Place, Selector,
+    Actor, AgentSettings, Allow, Effect, Entity, Event, Fact, Place, Role, Selector,
 };
-use bailiwick_core::id::{ActionPattern, PolicyId, TaskId, Text};
+use bailiwick_core::id::{ActionPattern, CredentialId, OwnerId, PolicyId, TaskId, Text};
 use bailiwick_core::json;
 use bailiwick_core::policy::InputSchemas;
 use bailiwick_core::properties::Properties;
@@ -144,9 +144,48 @@ impl World {
             self.done(at, revoke(selector))?;
             return Ok(None);
         }
+        if let Some(person) = step.approve.as_ref().or(step.deny.as_ref()) {
+            self.answer(at, person, step.approve.is_some())?;
+            return Ok(None);
+        }
         let Some(then) = step.then.clone() else { return Ok(None) };
         let ask = self.call(at, step)?;
         self.authorize(at, ask, then).map(Some)
+    }
+
+    /// What a person says, under a key in their name, to what was asked last.
+    fn answer(&mut self, at: usize, person: &OwnerId, yes: bool) -> Result<(), Wrong> {
+        let waiting = self.state.approvals().all_pending().last();
+        let waiting = waiting.map(|(id, asked)| (id, asked.asked.shown));
+        let Some((approval, shown)) = waiting else {
+            return Err((at, "nothing waits for people".to_owned()));
+        };
+        let key = format!("of-{}", self.state.next_index());
+        let credential = CredentialId::new(&key).map_err(|e| (at, e.to_string()))?;
+        // Nobody presents this key: the rules look at its name and its owner.
+        let key_hash = self.state.policy_hash();
+        self.done(
+            at,
+            Command::IssueCredential(IssueCredential {
+                credential: credential.clone(),
+                role: Role::Approver,
+                agent: None,
+                key_hash,
+                expires_at: None,
+                owner: Some(person.clone()),
+                rotates: None,
+            }),
+        )?;
+        let command = match yes {
+            true => Command::Approve { approval, shown, reason: None },
+            false => Command::DenyApproval { approval, reason: None },
+        };
+        let actor = Actor::Credential { id: credential, role: Role::Approver };
+        match self.submit_as(actor, command).answer {
+            Answer::Done(_) => Ok(()),
+            Answer::Refused(refusal) => Err((at, format!("{}: {}", refusal.code, refusal.message))),
+            Answer::Decided(_) => Err((at, "a call was decided where none was made".to_owned())),
+        }
     }
 
     /// A call as an enforcement point would submit it.
@@ -234,7 +273,11 @@ impl World {
     }
 
     fn submit(&mut self, command: Command) -> Decided {
-        let submission = Submission { actor: Actor::System, request: None, trace: None, command };
+        self.submit_as(Actor::System, command)
+    }
+
+    fn submit_as(&mut self, actor: Actor, command: Command) -> Decided {
+        let submission = Submission { actor, request: None, trace: None, command };
         let now = self.now();
         let decided = decide(&self.state, &submission, now);
         for (i, event) in decided.events.iter().enumerate() {
