@@ -111,7 +111,12 @@ fn play_case(world: World, case: &Spanned<Case>) -> Result<Vec<Played>, (usize, 
     let mut world = world.with(&case.given)?;
     let mut calls = Vec::new();
     for step in &case.when {
-        calls.extend(world.play(step)?);
+        match world.play(step) {
+            Ok(played) => calls.extend(played),
+            // What went wrong before says more than what could not come after it.
+            Err(_) if !calls.iter().all(Played::passed) => break,
+            Err(fault) => return Err(fault),
+        }
     }
     Ok(calls)
 }

@@ -158,20 +158,21 @@ impl Facts {
     pub(super) fn before(&self, agent: &AgentId, tool: &str, now: Time) -> Before {
         let second = |time: Time| time.0 / 1_000_000_000;
         let minute = |time: Time| time.0 / 60_000_000_000;
-        let allowed = self.allowed.iter().filter(|recorded| match &recorded.event.fact {
+        let last_minute = self.allowed.iter().rev();
+        let last_minute =
+            last_minute.take_while(|recorded| second(recorded.place.time) + 60 >= second(now));
+        let allowed = last_minute.filter(|recorded| match &recorded.event.fact {
             Fact::CallAuthorized(f) => {
                 let with = f.call.tool.as_ref().map_or(f.call.action.as_str(), |t| t.as_str());
-                f.call.agent.as_ref() == Some(agent)
-                    && with == tool
-                    && second(recorded.place.time) + 60 >= second(now)
+                f.call.agent.as_ref() == Some(agent) && with == tool
             }
             _ => false,
         });
-        let denied = self.denied.iter().filter(|recorded| match &recorded.event.fact {
-            Fact::CallDenied(f) => {
-                f.call.agent.as_ref() == Some(agent)
-                    && minute(recorded.place.time) + 60 >= minute(now)
-            }
+        let last_hour = self.denied.iter().rev();
+        let last_hour =
+            last_hour.take_while(|recorded| minute(recorded.place.time) + 60 >= minute(now));
+        let denied = last_hour.filter(|recorded| match &recorded.event.fact {
+            Fact::CallDenied(f) => f.call.agent.as_ref() == Some(agent),
             _ => false,
         });
         let risk = self.registry.iter().rev().find_map(|recorded| match &recorded.event.fact {
