@@ -14,6 +14,7 @@ use crate::rest::{
     agents, calls, credentials, entities, events, grants, owners, points, policies, revocations,
     sql, tasks,
 };
+use crate::token::resource;
 use crate::{authzen, openapi, operate, stream};
 
 /// The routes of one thread.
@@ -25,6 +26,7 @@ pub(crate) fn router(desk: &Arc<Desk>) -> Router {
         .route("/access/v1/search/resource", post(authzen::search::resource))
         .route("/access/v1/search/action", post(authzen::search::action))
         .route("/.well-known/authzen-configuration", get(authzen::metadata))
+        .route(resource::WELL_KNOWN, get(resource::metadata))
         .route("/healthz", get(operate::health))
         .route("/readyz", get(operate::ready))
         .route("/metrics", get(operate::metrics))
@@ -32,6 +34,12 @@ pub(crate) fn router(desk: &Arc<Desk>) -> Router {
         .merge(registry())
         .merge(permissions())
         .merge(record());
+    let path = resource::path(&desk.settings.public_url);
+    if !path.is_empty() && path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-_.~".contains(&b))
+    {
+        let place = format!("{}{path}", resource::WELL_KNOWN);
+        router = router.route(&place, get(resource::metadata));
+    }
     if desk.settings.bench {
         router = router.route("/bench/hello", post(operate::hello));
     }
@@ -55,6 +63,7 @@ fn registry() -> Router<Arc<Desk>> {
         .route("/v1/entities", get(entities::list))
         .route("/v1/entities/{kind}/{id}", put(entities::put).delete(entities::remove))
         .route("/v1/credentials", post(credentials::create).get(credentials::list))
+        .route("/v1/credentials/{id}/rotate", post(credentials::rotate))
         .route("/v1/credentials/{id}/revoke", post(credentials::revoke))
 }
 

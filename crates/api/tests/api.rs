@@ -9,6 +9,8 @@ mod api {
     mod bad_input;
     mod certification;
     mod enforce;
+    mod identity;
+    mod keys;
     mod operate;
     mod preview;
     mod rest;

@@ -177,7 +177,8 @@ impl Store {
             | Fact::BreakglassUsed(_)
             | Fact::AccessReviewed(_)
             | Fact::RiskChanged(_)
-            | Fact::CredentialRevoked(_) => {}
+            | Fact::CredentialRevoked(_)
+            | Fact::CredentialLimited(_) => {}
         }
     }
 
@@ -328,6 +329,7 @@ impl<'a> Known<'a> {
             | Fact::PolicyRemoved(_)
             | Fact::PoliciesActivated(_)
             | Fact::CredentialRevoked(_)
+            | Fact::CredentialLimited(_)
             | Fact::TaskOpened(_)
             | Fact::TaskClosed(_)
             | Fact::GrantRequested(_)

@@ -14,7 +14,7 @@ mod local;
 mod registry;
 
 pub(crate) use local::{
-    Completions, Demo, DemoServer, Dump, Gateway, Info, Ledger, LedgerVerb, Serve, Verify,
+    Completions, Demo, DemoServer, Dump, Gateway, ISSUERS, Info, Ledger, LedgerVerb, Serve, Verify,
 };
 pub(crate) use registry::{
     Agent, AgentVerb, Key, KeyVerb, Owner, OwnerVerb, Properties, PropertiesVerb, Task, TaskVerb,

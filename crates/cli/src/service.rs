@@ -105,6 +105,7 @@ fn api(config: &config::Serve) -> bailiwick_api::Config {
         threads: cores(),
         public_url: config.public_url.clone(),
         person_types: PERSON_TYPES.map(str::to_owned).to_vec(),
+        issuers: config.issuers.clone(),
         bench: config.bench,
     }
 }

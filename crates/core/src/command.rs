@@ -96,6 +96,8 @@ pub enum Command {
     },
     /// Record a new API key.
     IssueCredential(IssueCredential),
+    /// Put another API key in the place of one.
+    RotateCredential(RotateCredential),
     /// End an API key.
     RevokeCredential {
         /// Its public name.
@@ -215,6 +217,20 @@ pub struct IssueCredential {
     pub owner: Option<OwnerId>,
     /// The credential whose place it takes.
     pub rotates: Option<CredentialId>,
+}
+
+/// Fields of [`Command::RotateCredential`]. The new key speaks for whom the old one does, in its role,
+/// and lasts from now as long as the old one was made to last.
+#[derive(Debug, Clone)]
+pub struct RotateCredential {
+    /// The key whose place is taken.
+    pub rotates: CredentialId,
+    /// Public name of the new one.
+    pub credential: CredentialId,
+    /// Keyed hash of the new key.
+    pub key_hash: Digest,
+    /// How long the old one still works, unless it ends sooner.
+    pub overlap: Span,
 }
 
 /// Fields of [`Command::OpenTask`].

@@ -21,6 +21,7 @@ pub use call::{JIT_TTL, JIT_USES, POLICIES_NAMED_MAX, would_allow};
 pub use disclosed::{DISCLOSED_BYTES_MAX, DISCLOSED_MAX, is_recordable};
 pub use entity::ENTITIES_MAX;
 pub use grant::{REQUESTS_EACH_MAX, TTL_MAX, USES_MAX};
+pub use registry::ROTATION_OVERLAP_MAX;
 pub use task::{TARGETS_MAX, TASKS_EACH_MAX};
 
 /// How long an allowed call may be repeated to a caller that did not hear the answer.
@@ -176,6 +177,7 @@ fn carry_out(draft: &mut Draft<'_>) -> Answer {
         Command::PutEntity { entity, properties } => entity::put(draft, entity, properties),
         Command::RemoveEntity { entity } => entity::remove(draft, entity),
         Command::IssueCredential(issue) => registry::issue_credential(draft, issue),
+        Command::RotateCredential(rotate) => registry::rotate_credential(draft, rotate),
         Command::RevokeCredential { credential, reason } => {
             registry::revoke_credential(draft, credential, reason)
         }
@@ -229,10 +231,17 @@ fn authenticated<'a>(
             }
             // That the owner of a call is disabled is for the decision to say, and to record.
             let is_call = matches!(submission.command, Command::Authorize(_));
-            match state.owners().get(owner).filter(|owner| is_call || !owner.disabled) {
-                Some(_) => Ok(Some(Caller { role: *role, agent: agent.as_ref() })),
-                None => invalid(format!("owner `{owner}` is not registered or disabled")),
+            let known = state.owners().get(owner).filter(|owner| is_call || !owner.disabled);
+            if known.is_none() {
+                return invalid(format!("owner `{owner}` is not registered or disabled"));
             }
+            let agent = agent.as_ref();
+            let of = agent.and_then(|agent| state.agents().get(agent)).map(|agent| &agent.owner);
+            if !is_call && agent.is_some() && of != Some(owner) {
+                let message = format!("`{owner}` is not the owner of the token's agent");
+                return Err(Refusal::new(RefusalCode::NotPermitted, message));
+            }
+            Ok(Some(Caller { role: *role, agent }))
         }
     }
 }
@@ -277,6 +286,7 @@ const fn operator_may(command: &Command) -> bool {
             | Command::RemovePolicy { .. }
             | Command::ActivatePolicies
             | Command::IssueCredential(_)
+            | Command::RotateCredential(_)
             | Command::RevokeCredential { .. }
     );
     !changes_rules && !is_systems_own(command)
@@ -327,6 +337,7 @@ fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool
         | Command::PutEntity { .. }
         | Command::RemoveEntity { .. }
         | Command::IssueCredential(_)
+        | Command::RotateCredential(_)
         | Command::RevokeCredential { .. }
         | Command::PutPolicy { .. }
         | Command::RemovePolicy { .. }

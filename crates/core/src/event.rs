@@ -33,7 +33,7 @@ pub use approvals::{
     ApprovalRule, ApprovalRuleError, ApprovalWithdrawn,
 };
 pub use calls::{Call, CallAuthorized, CallDenied, CallFinished, DenialCode, Effect, Outcome};
-pub use credentials::{CredentialIssued, CredentialRevoked, Role};
+pub use credentials::{CredentialIssued, CredentialLimited, CredentialRevoked, Role};
 pub use entities::{Entity, EntityPut, EntityRemoved};
 pub use findings::{Detector, FindingRaised, RiskChanged, Verdict};
 pub use grants::{
@@ -328,6 +328,7 @@ facts! {
     53 "policies.activated" PoliciesActivated(PoliciesActivated);
     60 "credential.issued" CredentialIssued(CredentialIssued) after first::CredentialIssued;
     61 "credential.revoked" CredentialRevoked(CredentialRevoked);
+    62 "credential.limited" CredentialLimited(CredentialLimited);
     70 "task.opened" TaskOpened(TaskOpened);
     71 "task.closed" TaskClosed(TaskClosed);
     80 "grant.requested" GrantRequested(GrantRequested) after first::GrantRequested;

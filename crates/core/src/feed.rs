@@ -299,6 +299,7 @@ fn narrowing(fact: &Fact) -> Option<Narrowing> {
         | Fact::PolicyRemoved(_)
         | Fact::CredentialIssued(_)
         | Fact::CredentialRevoked(_)
+        | Fact::CredentialLimited(_)
         | Fact::TaskOpened(_)
         | Fact::GrantRequested(_)
         | Fact::GrantIssued(_)

@@ -100,6 +100,7 @@ impl State {
             | Fact::EntityRemoved(_)
             | Fact::CredentialIssued(_)
             | Fact::CredentialRevoked(_)
+            | Fact::CredentialLimited(_)
             | Fact::TaskOpened(_)
             | Fact::TaskClosed(_) => self.apply_registry(place, fact),
             Fact::PolicyPut(fact) => {

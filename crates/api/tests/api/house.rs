@@ -70,6 +70,7 @@ pub(crate) fn config() -> Config {
         threads: NonZeroUsize::new(2).unwrap(),
         public_url: None,
         person_types: PERSON_TYPES.map(str::to_owned).to_vec(),
+        issuers: Vec::new(),
         bench: false,
     }
 }

@@ -137,15 +137,17 @@ impl Facts {
     /// The actor's credential, if it works in the role that the actor comes in.
     pub(super) fn credential(&self, actor: &Actor, now: Time) -> Option<&CredentialIssued> {
         let Actor::Credential { id, role } = actor else { return None };
-        let mut known = None;
+        let (mut known, mut limit) = (None, None);
         for recorded in &self.registry {
             match &recorded.event.fact {
                 Fact::CredentialIssued(f) if f.credential == *id => known = Some(f),
                 Fact::CredentialRevoked(f) if f.credential == *id => known = None,
+                Fact::CredentialLimited(f) if f.credential == *id => limit = Some(f.expires_at),
                 _ => {}
             }
         }
-        known.filter(|f| f.role == *role && f.expires_at.is_none_or(|end| now.0 < end.0))
+        let works = |end: Option<Time>| end.is_none_or(|end| now.0 < end.0);
+        known.filter(|f| f.role == *role && works(f.expires_at) && works(limit))
     }
 
     /// What is suspended now.
