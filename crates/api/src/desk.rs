@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::enforce::Roster;
 use crate::problem::{INTERNAL, Problem};
+use crate::refused::Refusals;
 use crate::stream;
 
 /// What handlers work with.
@@ -19,6 +20,7 @@ pub(crate) struct Desk {
     pub(crate) audit: Arc<Audit>,
     pub(crate) feed: stream::Position,
     pub(crate) points: Roster,
+    pub(crate) refused: Refusals,
     pub(crate) settings: Arc<Settings>,
     /// True from the begin of a shutdown on.
     pub(crate) closing: watch::Receiver<bool>,

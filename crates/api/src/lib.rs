@@ -15,6 +15,7 @@
 //!     threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
 //!     public_url: None,
 //!     person_types: bailiwick_api::PERSON_TYPES.map(str::to_owned).to_vec(),
+//!     count_refused: std::time::Duration::from_secs(1),
 //!     bench: false,
 //! };
 //! let server = bailiwick_api::serve(config, ledger, audit)?;
@@ -50,6 +51,7 @@ mod moment;
 mod openapi;
 mod operate;
 mod page;
+mod refused;
 mod rest;
 mod route;
 mod stream;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::Method;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post, put};
 
 use crate::desk::Desk;
@@ -14,7 +15,7 @@ use crate::rest::{
     agents, calls, credentials, entities, events, grants, owners, points, policies, revocations,
     sql, tasks,
 };
-use crate::{authzen, openapi, operate, stream};
+use crate::{authzen, openapi, operate, refused, stream};
 
 /// The routes of one thread.
 pub(crate) fn router(desk: &Arc<Desk>) -> Router {
@@ -35,6 +36,8 @@ pub(crate) fn router(desk: &Arc<Desk>) -> Router {
     if desk.settings.bench {
         router = router.route("/bench/hello", post(operate::hello));
     }
+    let turned_away = from_fn_with_state(Arc::clone(desk), refused::note);
+    let router = router.layer(turned_away);
     router.fallback(no_route).method_not_allowed_fallback(no_method).with_state(Arc::clone(desk))
 }
 

@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use crate::Error;
 use crate::desk::{Desk, Settings};
 use crate::enforce::Roster;
+use crate::refused::Refusals;
 use crate::{route, stream};
 
 mod guarded;
@@ -43,6 +44,8 @@ pub struct Config {
     pub public_url: Option<String>,
     /// AuthZEN subject types that are people, see [`PERSON_TYPES`](crate::PERSON_TYPES).
     pub person_types: Vec<String>,
+    /// How long requests that are turned away are counted before they are recorded.
+    pub count_refused: Duration,
     /// Offer `POST /bench/hello`, the floor that decisions are measured against.
     pub bench: bool,
 }
@@ -111,6 +114,7 @@ pub fn serve(config: Config, ledger: Ledger, audit: Arc<Audit>) -> Result<Server
     let places = Arc::new(Semaphore::new(listen::CONNECTIONS_MAX));
     let feed = stream::Position::new(&ledger);
     let points = Roster::new(&ledger);
+    let refused = Refusals::default();
     let settings = Arc::new(settings(&config, local_addr));
     for (number, listener) in listeners.into_iter().enumerate() {
         let desk = Arc::new(Desk {
@@ -119,6 +123,7 @@ pub fn serve(config: Config, ledger: Ledger, audit: Arc<Audit>) -> Result<Server
             feed: feed.clone(),
             points: points.clone(),
             settings: Arc::clone(&settings),
+            refused: refused.clone(),
             closing: closes.clone(),
         });
         let (places, tls) = (Arc::clone(&places), tls.clone());
@@ -134,6 +139,13 @@ pub fn serve(config: Config, ledger: Ledger, audit: Arc<Audit>) -> Result<Server
             drop(ending);
         })?;
     }
+    let recording = runtime().map_err(|source| Error::Thread { source })?;
+    let (record, of, until) = (ending.clone(), ledger.clone(), closes.clone());
+    let every = config.count_refused;
+    start("api-refused".to_owned(), move || {
+        recording.block_on(refused.record(&of, every, until));
+        drop(record);
+    })?;
     start("api-feed".to_owned(), move || {
         feed.follow(&ledger, closes);
         drop(ending);

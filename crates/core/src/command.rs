@@ -5,8 +5,8 @@ use std::fmt;
 
 use crate::arguments::Arguments;
 use crate::event::{
-    Actor, AgentSettings, DenialCode, Effect, Enforcer, Entity, Outcome, RequestKey, Role, Scope,
-    Selector, TraceId,
+    Actor, AgentSettings, DenialCode, DenialsAggregated, Effect, Enforcer, Entity, Outcome,
+    RequestKey, Role, Scope, Selector, TraceId,
 };
 use crate::id::{
     Action, AgentId, CallId, CredentialId, GrantId, GrantRequestId, GroupId, OwnerId, PolicyId,
@@ -159,6 +159,8 @@ pub enum Command {
     },
     /// Record that a feed item is enforced everywhere. By the system only.
     RecordEnforced(RecordEnforced),
+    /// Record what doors turned away. By the system only.
+    RecordRefused(DenialsAggregated),
     /// Record grants that have run out. By the system only.
     Expire,
 }

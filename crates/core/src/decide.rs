@@ -2,7 +2,7 @@
 //! can fail; what is not to be done comes back as a refusal or a denial.
 
 use crate::command::{Answer, Command, Done, Refusal, RefusalCode, Submission};
-use crate::event::{About, Actor, Event, Fact, Role};
+use crate::event::{About, Actor, DenialsAggregated, Event, Fact, REFUSED_MAX, Role};
 use crate::id::{AgentId, GrantId};
 use crate::record::frame::BODY_BYTES_MAX;
 use crate::state::State;
@@ -193,8 +193,17 @@ fn carry_out(draft: &mut Draft<'_>) -> Answer {
         Command::Revoke(revoke) => revoke::revoke(draft, revoke),
         Command::Lift { selector, reason } => revoke::lift(draft, selector, reason),
         Command::RecordEnforced(record) => revoke::record_enforced(draft, record),
+        Command::RecordRefused(refused) => record_refused(draft, refused),
         Command::Expire => grant::expire(draft),
     }
+}
+
+/// What doors turned away, counted.
+fn record_refused(draft: &mut Draft<'_>, refused: &DenialsAggregated) -> Answer {
+    if refused.denials.len() > REFUSED_MAX {
+        return refuse(RefusalCode::OutOfRange, format!("at most {REFUSED_MAX} refusals at once"));
+    }
+    draft.done(Fact::DenialsAggregated(refused.clone()))
 }
 
 /// Who asks, as far as the ledger knows them.
@@ -266,6 +275,7 @@ const fn is_systems_own(command: &Command) -> bool {
         Command::CreateLedger(_)
             | Command::StartWriter { .. }
             | Command::RecordEnforced(_)
+            | Command::RecordRefused(_)
             | Command::Expire
     )
 }
@@ -336,6 +346,7 @@ fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool
         | Command::Revoke(_)
         | Command::Lift { .. }
         | Command::RecordEnforced(_)
+        | Command::RecordRefused(_)
         | Command::Expire => false,
     }
 }

@@ -145,8 +145,8 @@ impl State {
             Fact::SchemaPut(_) | Fact::RiskChanged(_) => {}
             // What follows from them stands in the events beside them.
             Fact::AccessReviewed(_) | Fact::BreakglassUsed(_) => {}
-            // Told by the enforcement points; nothing is decided by it.
-            Fact::RevocationEnforced(_) => {}
+            // Told by the doors and the enforcement points; nothing is decided by it.
+            Fact::RevocationEnforced(_) | Fact::DenialsAggregated(_) => {}
         }
     }
 

@@ -8,6 +8,7 @@ use bailiwick_ledger::{Config, Ledger, Store};
 
 use super::*;
 use crate::enforce::Roster;
+use crate::refused::Refusals;
 
 struct House {
     desk: Arc<Desk>,
@@ -33,6 +34,7 @@ fn house() -> House {
     let desk = Arc::new(Desk {
         feed: Position::new(&ledger),
         points: Roster::new(&ledger),
+        refused: Refusals::default(),
         ledger,
         audit: Arc::new(Audit::new(Settings { threads: 1, at_once: 1 }).unwrap()),
         settings: Arc::new(settings),
@@ -123,6 +125,7 @@ async fn items_that_are_not_ready_come_from_the_committed_state() {
         audit: Arc::clone(&house.desk.audit),
         feed: Position::new(&house.desk.ledger),
         points: house.desk.points.clone(),
+        refused: house.desk.refused.clone(),
         settings: Arc::clone(&house.desk.settings),
         closing: house.desk.closing.clone(),
     };
