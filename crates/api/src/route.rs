@@ -12,8 +12,8 @@ use crate::desk::Desk;
 use crate::problem::{METHOD_NOT_ALLOWED, NO_ROUTE, Problem};
 use crate::rest::revocations::preview;
 use crate::rest::{
-    agents, calls, credentials, entities, events, grants, owners, points, policies, revocations,
-    sql, tasks,
+    agents, approvals, calls, credentials, entities, events, grants, owners, points, policies,
+    revocations, sql, tasks,
 };
 use crate::{authzen, openapi, operate, refused, stream};
 
@@ -71,6 +71,11 @@ fn permissions() -> Router<Arc<Desk>> {
         .route("/v1/grants/requests/{id}/deny", post(grants::requests::deny))
         .route("/v1/grants/{id}", get(grants::get))
         .route("/v1/grants/{id}/return", post(grants::give_back))
+        .route("/v1/approvals", get(approvals::list))
+        .route("/v1/approvals/{id}", get(approvals::get))
+        .route("/v1/approvals/{id}/approve", post(approvals::approve))
+        .route("/v1/approvals/{id}/deny", post(approvals::deny))
+        .route("/v1/approvals/{id}/withdraw", post(approvals::withdraw))
         .route("/v1/calls/{id}/finish", post(calls::finish))
         .route("/v1/revocations", post(revocations::create).get(revocations::list))
         .route("/v1/revocations/lift", post(revocations::lift))

@@ -10,9 +10,11 @@ use bailiwick_core::id::{
 use bailiwick_core::time::Span;
 use clap::{Parser, Subcommand};
 
+mod approvals;
 mod local;
 mod registry;
 
+pub(crate) use approvals::{Approvals, ApprovalsVerb, Approve, Deny, No, Yes};
 pub(crate) use local::{
     Completions, Demo, DemoServer, Dump, Gateway, Info, Ledger, LedgerVerb, Serve, Verify,
 };
@@ -58,6 +60,12 @@ pub(crate) enum Command {
     Policy(Policy),
     /// Grants: who may do what, to what, until when, how often
     Grant(Grant),
+    /// Approvals: what waits for a person
+    Approvals(Approvals),
+    /// Say yes to what is shown
+    Approve(Approve),
+    /// Say no to what an agent asked for
+    Deny(Deny),
     /// Take permissions back, everywhere at once
     Revoke(Revoke),
     /// Lift the suspension that a revocation left: who it named may ask again, grants stay ended
@@ -381,6 +389,9 @@ impl Command {
             Self::Properties(args) => args.access.json,
             Self::Policy(args) => args.access.json,
             Self::Grant(args) => args.access.json,
+            Self::Approvals(args) => args.access.json,
+            Self::Approve(args) => args.access.json,
+            Self::Deny(args) => args.access.json,
             Self::Revoke(args) => args.access.json,
             Self::Lift(args) => args.access.json,
             Self::Points(args) => args.access.json,
