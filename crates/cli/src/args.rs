@@ -151,9 +151,27 @@ pub(crate) enum PolicyVerb {
     },
     /// Let the stage take effect, all of it at once
     Activate,
-    /// Check policies without a server, with line and column of every fault
+    /// Check policies without a server, each and all together, with line and column of every fault
     Check {
-        /// Files of one Cedar policy each
+        /// Files of one Cedar policy each, or directories of them
+        #[arg(required = true, value_name = "FILE|DIR")]
+        files: Vec<PathBuf>,
+    },
+    /// Show what would change if these files were all the policies there are
+    Diff {
+        /// Files of one Cedar policy each, or directories of them
+        #[arg(required = true, value_name = "FILE|DIR")]
+        files: Vec<PathBuf>,
+        /// Compare with the stage instead of what is in force
+        #[arg(long)]
+        staged: bool,
+        /// End with 1 if anything would change
+        #[arg(long)]
+        exit_code: bool,
+    },
+    /// Play given/when/then files without a server: which calls policies allow, and which they deny
+    Test {
+        /// TOML files of cases
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },

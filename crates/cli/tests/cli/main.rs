@@ -9,6 +9,7 @@ mod flips;
 #[path = "../../../ledger/tests/support/nats.rs"]
 mod nats;
 mod offline;
+mod policy;
 mod revoke;
 mod server;
 mod story;
