@@ -145,6 +145,10 @@ impl Calls {
             arguments: Some(Digest([(n % 251) as u8; 32])),
             disclosed: BTreeMap::from([(Text::new("case_id")?, Text::new(&grant.to_string())?)]),
             justification: Some(Text::new(&justification)?),
+            args: None,
+            environment: None,
+            correlation: None,
+            actors: Vec::new(),
             told: None,
             finishes: false,
             verdicts: None,
@@ -351,6 +355,10 @@ fn grant(n: u64, agents: u64) -> Result<GrantIssued> {
         policies: Vec::new(),
         policy_hash: Digest([0; 32]),
         justification: None,
+        constraints: Vec::new(),
+        parent: None,
+        approval: None,
+        shown: None,
     })
 }
 
