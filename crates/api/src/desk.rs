@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::auth::used::Used;
 use crate::enforce::Roster;
 use crate::problem::{INTERNAL, Problem};
+use crate::refused::Refusals;
 use crate::stream;
 use crate::token::Issuers;
 
@@ -23,6 +24,7 @@ pub(crate) struct Desk {
     pub(crate) points: Roster,
     pub(crate) issuers: Arc<Issuers>,
     pub(crate) used: Used,
+    pub(crate) refused: Refusals,
     pub(crate) settings: Arc<Settings>,
     /// True from the begin of a shutdown on.
     pub(crate) closing: watch::Receiver<bool>,

@@ -16,6 +16,7 @@
 //!     public_url: None,
 //!     person_types: bailiwick_api::PERSON_TYPES.map(str::to_owned).to_vec(),
 //!     issuers: Vec::new(),
+//!     count_refused: std::time::Duration::from_secs(1),
 //!     bench: false,
 //! };
 //! let server = bailiwick_api::serve(config, ledger, audit)?;
@@ -53,6 +54,7 @@ mod moment;
 mod openapi;
 mod operate;
 mod page;
+mod refused;
 mod rest;
 mod route;
 mod stream;

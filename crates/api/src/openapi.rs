@@ -9,8 +9,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use crate::rest::{
-    agents, calls, credentials, entities, events, grants, owners, points, policies, revocations,
-    sql, tasks,
+    agents, approvals, calls, credentials, entities, events, grants, owners, points, policies,
+    revocations, sql, tasks,
 };
 use crate::token::resource;
 use crate::{authzen, operate, stream};
@@ -33,6 +33,7 @@ use crate::{authzen, operate, stream};
         policies::list, policies::get, policies::put, policies::remove, policies::activate,
         grants::create, grants::list, grants::get, grants::give_back,
         grants::requests::create, grants::requests::list, grants::requests::deny,
+        approvals::list, approvals::get, approvals::approve, approvals::deny, approvals::withdraw,
         calls::finish,
         revocations::create, revocations::list, revocations::lift, revocations::preview::preview,
         stream::open,

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use crate::problem::{INVALID_BODY, Problem};
 
 pub(crate) mod agents;
+pub(crate) mod approvals;
 pub(crate) mod calls;
 pub(crate) mod credentials;
 pub(crate) mod entities;

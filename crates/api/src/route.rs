@@ -5,17 +5,18 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::Method;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post, put};
 
 use crate::desk::Desk;
 use crate::problem::{METHOD_NOT_ALLOWED, NO_ROUTE, Problem};
 use crate::rest::revocations::preview;
 use crate::rest::{
-    agents, calls, credentials, entities, events, grants, owners, points, policies, revocations,
-    sql, tasks,
+    agents, approvals, calls, credentials, entities, events, grants, owners, points, policies,
+    revocations, sql, tasks,
 };
 use crate::token::resource;
-use crate::{authzen, openapi, operate, stream};
+use crate::{authzen, openapi, operate, refused, stream};
 
 /// The routes of one thread.
 pub(crate) fn router(desk: &Arc<Desk>) -> Router {
@@ -43,6 +44,8 @@ pub(crate) fn router(desk: &Arc<Desk>) -> Router {
     if desk.settings.bench {
         router = router.route("/bench/hello", post(operate::hello));
     }
+    let turned_away = from_fn_with_state(Arc::clone(desk), refused::note);
+    let router = router.layer(turned_away);
     router.fallback(no_route).method_not_allowed_fallback(no_method).with_state(Arc::clone(desk))
 }
 
@@ -77,6 +80,11 @@ fn permissions() -> Router<Arc<Desk>> {
         .route("/v1/grants/requests/{id}/deny", post(grants::requests::deny))
         .route("/v1/grants/{id}", get(grants::get))
         .route("/v1/grants/{id}/return", post(grants::give_back))
+        .route("/v1/approvals", get(approvals::list))
+        .route("/v1/approvals/{id}", get(approvals::get))
+        .route("/v1/approvals/{id}/approve", post(approvals::approve))
+        .route("/v1/approvals/{id}/deny", post(approvals::deny))
+        .route("/v1/approvals/{id}/withdraw", post(approvals::withdraw))
         .route("/v1/calls/{id}/finish", post(calls::finish))
         .route("/v1/revocations", post(revocations::create).get(revocations::list))
         .route("/v1/revocations/lift", post(revocations::lift))

@@ -18,6 +18,7 @@ use crate::auth::used::Used;
 use crate::desk::{Desk, Settings};
 use crate::enforce::Roster;
 use crate::token::{Issuer, Issuers, resource};
+use crate::refused::Refusals;
 use crate::{route, stream};
 
 mod guarded;
@@ -47,6 +48,8 @@ pub struct Config {
     pub person_types: Vec<String>,
     /// Whose access tokens are taken beside API keys.
     pub issuers: Vec<Issuer>,
+    /// How long requests that are turned away are counted before they are recorded.
+    pub count_refused: Duration,
     /// Offer `POST /bench/hello`, the floor that decisions are measured against.
     pub bench: bool,
 }
@@ -115,6 +118,7 @@ pub fn serve(config: Config, ledger: Ledger, audit: Arc<Audit>) -> Result<Server
     let places = Arc::new(Semaphore::new(listen::CONNECTIONS_MAX));
     let feed = stream::Position::new(&ledger);
     let points = Roster::new(&ledger);
+    let refused = Refusals::default();
     let settings = Arc::new(settings(&config, local_addr));
     let issuers = Arc::new(Issuers::new(&config.issuers, &settings.public_url)?);
     let used = Used::new(threads);
@@ -127,6 +131,7 @@ pub fn serve(config: Config, ledger: Ledger, audit: Arc<Audit>) -> Result<Server
             issuers: Arc::clone(&issuers),
             used: used.of_thread(number),
             settings: Arc::clone(&settings),
+            refused: refused.clone(),
             closing: closes.clone(),
         });
         let (places, tls) = (Arc::clone(&places), tls.clone());
@@ -142,6 +147,13 @@ pub fn serve(config: Config, ledger: Ledger, audit: Arc<Audit>) -> Result<Server
             drop(ending);
         })?;
     }
+    let recording = runtime().map_err(|source| Error::Thread { source })?;
+    let (record, of, until) = (ending.clone(), ledger.clone(), closes.clone());
+    let every = config.count_refused;
+    start("api-refused".to_owned(), move || {
+        recording.block_on(refused.record(&of, every, until));
+        drop(record);
+    })?;
     start("api-feed".to_owned(), move || {
         feed.follow(&ledger, closes);
         drop(ending);

@@ -5,6 +5,7 @@
 mod api {
     pub(crate) mod house;
 
+    mod approvals;
     mod authzen;
     mod bad_input;
     mod certification;

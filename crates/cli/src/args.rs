@@ -10,9 +10,11 @@ use bailiwick_core::id::{
 use bailiwick_core::time::Span;
 use clap::{Parser, Subcommand};
 
+mod approvals;
 mod local;
 mod registry;
 
+pub(crate) use approvals::{Approvals, ApprovalsVerb, Approve, Deny, No, Yes};
 pub(crate) use local::{
     Completions, Demo, DemoServer, Dump, Gateway, ISSUERS, Info, Ledger, LedgerVerb, Serve, Verify,
 };
@@ -58,6 +60,12 @@ pub(crate) enum Command {
     Policy(Policy),
     /// Grants: who may do what, to what, until when, how often
     Grant(Grant),
+    /// Approvals: what waits for a person
+    Approvals(Approvals),
+    /// Say yes to what is shown
+    Approve(Approve),
+    /// Say no to what an agent asked for
+    Deny(Deny),
     /// Take permissions back, everywhere at once
     Revoke(Revoke),
     /// Lift the suspension that a revocation left: who it named may ask again, grants stay ended
@@ -143,9 +151,27 @@ pub(crate) enum PolicyVerb {
     },
     /// Let the stage take effect, all of it at once
     Activate,
-    /// Check policies without a server, with line and column of every fault
+    /// Check policies without a server, each and all together, with line and column of every fault
     Check {
-        /// Files of one Cedar policy each
+        /// Files of one Cedar policy each, or directories of them
+        #[arg(required = true, value_name = "FILE|DIR")]
+        files: Vec<PathBuf>,
+    },
+    /// Show what would change if these files were all the policies there are
+    Diff {
+        /// Files of one Cedar policy each, or directories of them
+        #[arg(required = true, value_name = "FILE|DIR")]
+        files: Vec<PathBuf>,
+        /// Compare with the stage instead of what is in force
+        #[arg(long)]
+        staged: bool,
+        /// End with 1 if anything would change
+        #[arg(long)]
+        exit_code: bool,
+    },
+    /// Play given/when/then files without a server: which calls policies allow, and which they deny
+    Test {
+        /// TOML files of cases
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
@@ -381,6 +407,9 @@ impl Command {
             Self::Properties(args) => args.access.json,
             Self::Policy(args) => args.access.json,
             Self::Grant(args) => args.access.json,
+            Self::Approvals(args) => args.access.json,
+            Self::Approve(args) => args.access.json,
+            Self::Deny(args) => args.access.json,
             Self::Revoke(args) => args.access.json,
             Self::Lift(args) => args.access.json,
             Self::Points(args) => args.access.json,

@@ -12,6 +12,7 @@ use crate::show;
 pub(crate) mod bench;
 
 mod agent;
+mod approvals;
 mod demo_server;
 mod doctor;
 mod events;
@@ -52,6 +53,15 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Properties(args) => online(&args.access, |http| properties::run(args.verb, http))?,
         Command::Policy(args) => policy::run(args)?,
         Command::Grant(args) => online(&args.access, |http| grant::run(args.verb, http))?,
+        Command::Approvals(args) => {
+            approvals::look(&args.verb)?;
+            online(&args.access, |http| approvals::run(args.verb, http))?;
+        }
+        Command::Approve(args) => {
+            approvals::look_at(&args.yes)?;
+            online(&args.access, |http| approvals::approve(args.yes, http))?;
+        }
+        Command::Deny(args) => online(&args.access, |http| approvals::deny(args.no, http))?,
         Command::Revoke(args) => revoke::revoke(args)?,
         Command::Lift(args) => revoke::lift(args)?,
         Command::Points(args) => online(&args.access, points::run)?,

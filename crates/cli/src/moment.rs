@@ -36,6 +36,16 @@ pub(crate) fn http_date(text: &str) -> Option<u64> {
     Some(days(year, month, day) * DAY_SECONDS + clock)
 }
 
+/// A moment from its date (year, month, day) and clock (hour, minute, second) in UTC, from 1970 on.
+pub(crate) fn of_utc(date: (u64, u64, u64), clock: (u64, u64, u64)) -> Option<Time> {
+    let ((year, month, day), (hour, minute, second)) = (date, clock);
+    if !(1970..=2500).contains(&year) || !(1..=12).contains(&month) || day == 0 {
+        return None;
+    }
+    let seconds = days(year, month, day) * DAY_SECONDS + hour * 3_600 + minute * 60 + second;
+    Some(Time(seconds * 1_000_000_000))
+}
+
 fn is_leap(year: u64) -> bool {
     year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
 }
@@ -87,6 +97,20 @@ mod tests {
             (4_107_542_400_000_000_000, "2100-03-01T00:00:00.000Z"),
         ] {
             assert_eq!(rfc3339(Time(nanos)), text);
+        }
+    }
+
+    #[test]
+    fn a_moment_from_its_parts_is_written_as_them() {
+        for (date, clock, text) in [
+            ((2000, 2, 29), (23, 59, 59), "2000-02-29T23:59:59.000Z"),
+            ((1970, 1, 1), (0, 0, 0), "1970-01-01T00:00:00.000Z"),
+            ((2500, 12, 31), (0, 0, 1), "2500-12-31T00:00:01.000Z"),
+        ] {
+            assert_eq!(rfc3339(of_utc(date, clock).unwrap()), text);
+        }
+        for date in [(1969, 12, 31), (2501, 1, 1), (2026, 0, 1), (2026, 13, 1), (2026, 1, 0)] {
+            assert_eq!(of_utc(date, (0, 0, 0)), None, "{date:?}");
         }
     }
 

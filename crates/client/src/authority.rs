@@ -10,10 +10,11 @@ use bailiwick_core::command::Finish;
 use bailiwick_core::enforce::{self, Nonce, Subject};
 use bailiwick_core::event::{DenialCode, Effect};
 use bailiwick_core::id::{
-    Action, AgentId, CallId, GrantId, OwnerId, PointId, RequestId, Resource, SessionId, TaskId,
-    Text, ToolId,
+    Action, AgentId, ApprovalId, CallId, GrantId, OwnerId, PointId, RequestId, Resource, SessionId,
+    TaskId, Text, ToolId,
 };
 use bailiwick_core::record::hash::{Digest, Link};
+use bailiwick_core::state::ApprovalStatus;
 use bailiwick_core::time::Time;
 use futures::Stream;
 use serde_json::value::RawValue;
@@ -59,6 +60,16 @@ pub trait Authority: Send + Sync + 'static {
     /// # Errors
     /// [`Error`] when it is not known to be closed.
     fn close_task(&self, task: TaskId) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// How an approval stands: as soon as people have answered, or as it is after `wait`.
+    ///
+    /// # Errors
+    /// [`Error`] when that cannot be told; then nobody has approved.
+    fn approval(
+        &self,
+        approval: ApprovalId,
+        wait: Duration,
+    ) -> impl Future<Output = Result<ApprovalStatus, Error>> + Send;
 
     /// Everything that narrows what is allowed, from behind feed number `from`, or from now on.
     /// The stream never ends by itself and never fails: trouble is a [`Signal`].
@@ -184,6 +195,19 @@ pub struct Denial {
     pub message: String,
     /// Where it stands on the chain; none when it could not be recorded.
     pub receipt: Option<Receipt>,
+    /// The approval that is waited for, or that did not help.
+    pub approval: Option<Awaited>,
+}
+
+/// An approval as a denial names it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Awaited {
+    /// Its id.
+    pub id: ApprovalId,
+    /// Until when people may answer, in RFC 3339.
+    pub expires_at: String,
+    /// Digest of what they are shown.
+    pub shown: Digest,
 }
 
 impl Denial {

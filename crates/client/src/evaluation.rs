@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::Error;
-use crate::authority::{Ask, Denial, Permit, Receipt, Ruling};
+use crate::authority::{Ask, Awaited, Denial, Permit, Receipt, Ruling};
 
 pub(crate) const PATH: &str = "/access/v1/evaluation";
 
@@ -110,6 +110,8 @@ struct No {
     message: String,
     #[serde(default)]
     receipt: Option<Receipt>,
+    #[serde(default)]
+    approval: Option<Awaited>,
 }
 
 /// Reads the answer to a question that was sent at `sent`. An allow without everything that proves
@@ -118,9 +120,9 @@ pub(crate) fn ruling(bytes: &[u8], sent: Instant) -> Result<Ruling, Error> {
     let bad = |why: &dyn std::fmt::Display| Error::answer(PATH, why);
     let answer: Answer = serde_json::from_slice(bytes).map_err(|e| bad(&e))?;
     if !answer.decision {
-        let No { code, message, receipt } =
+        let No { code, message, receipt, approval } =
             serde_json::from_value(answer.context).map_err(|e| bad(&e))?;
-        return Ok(Ruling::Denied(Denial { code, message, receipt }));
+        return Ok(Ruling::Denied(Denial { code, message, receipt, approval }));
     }
     let yes: Yes = serde_json::from_value(answer.context).map_err(|e| bad(&e))?;
     let expires_at = crate::rfc3339::parse(&yes.expires_at)

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use bailiwick_core::command::Finish;
 use bailiwick_core::enforce::Nonce;
 use bailiwick_core::event::Outcome;
-use bailiwick_core::id::{PointId, RequestId, TaskId};
+use bailiwick_core::id::{ApprovalId, PointId, RequestId, TaskId};
 use bailiwick_core::record::hash::Digest;
+use bailiwick_core::state::ApprovalStatus;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde_json::Value;
@@ -23,6 +24,8 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long any request but a decision and a stream may take: longer than a server may take for a
 /// long audit question, or to wait until a revocation is enforced everywhere (60 s).
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(70);
+/// How long one question about an approval waits for people: less than a server lets it.
+pub const APPROVAL_WAIT_MAX: Duration = Duration::from_secs(30);
 /// The most bytes of an answer that is read whole.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1_024 * 1_024;
 
@@ -229,6 +232,21 @@ impl Authority for Http {
         bytes(&path, request.timeout(AUTHORIZE_TIMEOUT)).await.map(|_| ())
     }
 
+    async fn approval(
+        &self,
+        approval: ApprovalId,
+        wait: Duration,
+    ) -> Result<ApprovalStatus, Error> {
+        let path = path(["v1", "approvals", &approval.to_string()]);
+        let wait = wait.min(APPROVAL_WAIT_MAX).as_millis();
+        let query = [("wait", format!("{wait}ms"))];
+        let query = query.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let request = self.request(Method::GET, &path, &query)?.timeout(REQUEST_TIMEOUT);
+        let answer: ApprovalBody = serde_json::from_slice(&bytes(&path, request).await?)
+            .map_err(|e| Error::answer(&path, e))?;
+        Ok(answer.status)
+    }
+
     fn revocations(&self, from: Option<u64>) -> Signals {
         Box::pin(Revocations::follow(self, from))
     }
@@ -247,6 +265,12 @@ impl Authority for Http {
         let request = self.request(Method::DELETE, &path, &[])?.timeout(LEASE);
         bytes(&path, request).await.map(|_| ())
     }
+}
+
+/// What is read of the answer to `GET /v1/approvals/{id}`.
+#[derive(serde::Deserialize)]
+struct ApprovalBody {
+    status: ApprovalStatus,
 }
 
 /// Body of `POST /v1/enforcement-points/{id}/ping`.

@@ -5,12 +5,12 @@ use std::fmt;
 
 use crate::arguments::Arguments;
 use crate::event::{
-    Actor, AgentSettings, DenialCode, Effect, Enforcer, Entity, Outcome, RequestKey, Role, Scope,
-    Selector, TraceId,
+    Actor, AgentSettings, DenialCode, DenialsAggregated, Effect, Enforcer, Entity, Outcome,
+    RequestKey, Role, Scope, Selector, TraceId,
 };
 use crate::id::{
-    Action, AgentId, CallId, CredentialId, GrantId, GrantRequestId, GroupId, OwnerId, PolicyId,
-    Resource, SessionId, TaskId, Text, ToolId,
+    Action, AgentId, ApprovalId, CallId, CredentialId, GrantId, GrantRequestId, GroupId, OwnerId,
+    PolicyId, Resource, SessionId, TaskId, Text, ToolId,
 };
 
 use crate::properties::Properties;
@@ -146,6 +146,29 @@ pub enum Command {
         /// Which.
         grant: GrantId,
     },
+    /// Say yes to what was shown.
+    Approve {
+        /// To which request.
+        approval: ApprovalId,
+        /// Digest of what the approver was shown.
+        shown: Digest,
+        /// Why.
+        reason: Option<Text>,
+    },
+    /// Say no, which ends it.
+    DenyApproval {
+        /// To which request.
+        approval: ApprovalId,
+        /// Why.
+        reason: Option<Text>,
+    },
+    /// Ask no more.
+    WithdrawApproval {
+        /// Which request.
+        approval: ApprovalId,
+        /// Why.
+        reason: Option<Text>,
+    },
     /// Decide one call.
     Authorize(Box<Authorize>),
     /// Report how an authorized call ended.
@@ -161,7 +184,9 @@ pub enum Command {
     },
     /// Record that a feed item is enforced everywhere. By the system only.
     RecordEnforced(RecordEnforced),
-    /// Record grants that have run out. By the system only.
+    /// Record what doors turned away. By the system only.
+    RecordRefused(DenialsAggregated),
+    /// Record grants and approvals that have run out. By the system only.
     Expire,
 }
 
@@ -459,6 +484,19 @@ pub struct Denied {
     pub code: DenialCode,
     /// Words for people; nothing of policy.
     pub message: String,
+    /// The approval that is waited for, or that did not help.
+    pub approval: Option<Box<Awaited>>,
+}
+
+/// An approval as a denial names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Awaited {
+    /// Its id.
+    pub id: ApprovalId,
+    /// Until when it may be answered.
+    pub expires_at: Time,
+    /// Digest of what people are shown.
+    pub shown: Digest,
 }
 
 /// Why a command was not done.

@@ -2,12 +2,13 @@
 //! can fail; what is not to be done comes back as a refusal or a denial.
 
 use crate::command::{Answer, Command, Done, Refusal, RefusalCode, Submission};
-use crate::event::{About, Actor, Event, Fact, Role};
+use crate::event::{About, Actor, DenialsAggregated, Event, Fact, REFUSED_MAX, Role};
 use crate::id::{AgentId, GrantId};
 use crate::record::frame::BODY_BYTES_MAX;
 use crate::state::State;
 use crate::time::{Span, Time};
 
+mod approval;
 mod call;
 mod disclosed;
 mod entity;
@@ -17,6 +18,7 @@ mod registry;
 mod revoke;
 mod task;
 
+pub use approval::{APPROVALS_EACH_MAX, APPROVALS_MAX};
 pub use call::{JIT_TTL, JIT_USES, POLICIES_NAMED_MAX, would_allow};
 pub use disclosed::{DISCLOSED_BYTES_MAX, DISCLOSED_MAX, is_recordable};
 pub use entity::ENTITIES_MAX;
@@ -190,13 +192,29 @@ fn carry_out(draft: &mut Draft<'_>) -> Answer {
         Command::IssueGrant(issue) => grant::issue(draft, issue),
         Command::DenyGrant { request, reason } => grant::deny(draft, *request, reason),
         Command::ReturnGrant { grant } => grant::give_back(draft, *grant),
+        Command::Approve { approval, shown, reason } => {
+            approval::approve(draft, *approval, *shown, reason)
+        }
+        Command::DenyApproval { approval, reason } => approval::deny(draft, *approval, reason),
+        Command::WithdrawApproval { approval, reason } => {
+            approval::withdraw(draft, *approval, reason)
+        }
         Command::Authorize(call) => call::authorize(draft, call),
         Command::Finish(finish) => call::finish(draft, finish),
         Command::Revoke(revoke) => revoke::revoke(draft, revoke),
         Command::Lift { selector, reason } => revoke::lift(draft, selector, reason),
         Command::RecordEnforced(record) => revoke::record_enforced(draft, record),
+        Command::RecordRefused(refused) => record_refused(draft, refused),
         Command::Expire => grant::expire(draft),
     }
+}
+
+/// What doors turned away, counted.
+fn record_refused(draft: &mut Draft<'_>, refused: &DenialsAggregated) -> Answer {
+    if refused.denials.len() > REFUSED_MAX {
+        return refuse(RefusalCode::OutOfRange, format!("at most {REFUSED_MAX} refusals at once"));
+    }
+    draft.done(Fact::DenialsAggregated(refused.clone()))
 }
 
 /// Who asks, as far as the ledger knows them.
@@ -260,7 +278,8 @@ fn permitted(
         Role::Operator => operator_may(&submission.command),
         Role::Enforcer => enforcer_may(&submission.command),
         Role::Agent => agent_may(state, caller.agent, &submission.command),
-        Role::Approver | Role::Auditor | Role::Subscriber => false,
+        Role::Approver => approver_may(&submission.command),
+        Role::Auditor | Role::Subscriber => false,
     };
     if allowed {
         return Ok(());
@@ -275,6 +294,7 @@ const fn is_systems_own(command: &Command) -> bool {
         Command::CreateLedger(_)
             | Command::StartWriter { .. }
             | Command::RecordEnforced(_)
+            | Command::RecordRefused(_)
             | Command::Expire
     )
 }
@@ -301,7 +321,13 @@ const fn enforcer_may(command: &Command) -> bool {
             | Command::CloseTask { .. }
             | Command::RequestGrant(_)
             | Command::ReturnGrant { .. }
+            | Command::WithdrawApproval { .. }
     )
+}
+
+/// Whom an approval asks for is decided by the person who holds the key, and not by its role.
+const fn approver_may(command: &Command) -> bool {
+    matches!(command, Command::Approve { .. } | Command::DenyApproval { .. })
 }
 
 /// An agent speaks for itself only.
@@ -322,6 +348,10 @@ fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool
         Command::ReturnGrant { grant } => {
             let holder = Holder::Agent(itself.clone());
             state.grants().get(*grant).is_some_and(|grant| grant.holder == holder)
+        }
+        Command::WithdrawApproval { approval, .. } => {
+            let asked = state.approvals().get(*approval).map(|approval| &approval.asked);
+            asked.is_some_and(|asked| asked.call.agent.as_ref() == Some(itself))
         }
         Command::CreateLedger(_)
         | Command::StartWriter { .. }
@@ -344,9 +374,12 @@ fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool
         | Command::ActivatePolicies
         | Command::IssueGrant(_)
         | Command::DenyGrant { .. }
+        | Command::Approve { .. }
+        | Command::DenyApproval { .. }
         | Command::Revoke(_)
         | Command::Lift { .. }
         | Command::RecordEnforced(_)
+        | Command::RecordRefused(_)
         | Command::Expire => false,
     }
 }

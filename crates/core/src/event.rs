@@ -22,6 +22,7 @@ mod first;
 mod grants;
 mod ledger;
 mod policies;
+mod refused;
 mod registry;
 mod revocations;
 mod subjects;
@@ -42,6 +43,7 @@ pub use grants::{
 };
 pub use ledger::{ConfigChanged, Continues, KeyRotated, LedgerCreated, Pinning, WriterStarted};
 pub use policies::{PoliciesActivated, PolicyPut, PolicyRemoved, SchemaPut};
+pub use refused::{DenialsAggregated, REFUSED_MAX, Refused};
 pub use registry::{KINDS, name_of};
 pub use revocations::{
     ENFORCERS_NAMED_MAX, Enforcer, RevocationEnforced, RevocationIssued, Selector, SuspensionLifted,
@@ -347,6 +349,7 @@ facts! {
     110 "call.authorized" CallAuthorized(CallAuthorized) after first::CallAuthorized;
     111 "call.denied" CallDenied(CallDenied) after first::CallDenied;
     112 "call.finished" CallFinished(CallFinished);
+    113 "denials.aggregated" DenialsAggregated(DenialsAggregated);
     120 "revocation.issued" RevocationIssued(RevocationIssued);
     121 "suspension.lifted" SuspensionLifted(SuspensionLifted);
     122 "revocation.enforced" RevocationEnforced(RevocationEnforced);

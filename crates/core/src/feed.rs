@@ -309,6 +309,7 @@ fn narrowing(fact: &Fact) -> Option<Narrowing> {
         | Fact::CallAuthorized(_)
         | Fact::CallDenied(_)
         | Fact::CallFinished(_)
+        | Fact::DenialsAggregated(_)
         | Fact::SuspensionLifted(_)
         | Fact::RevocationEnforced(_)
         | Fact::FindingRaised(_) => None,

@@ -29,6 +29,7 @@ pub mod time;
 pub mod event;
 pub mod record;
 
+pub mod approval;
 pub mod command;
 pub mod decide;
 pub mod detect;

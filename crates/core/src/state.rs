@@ -12,6 +12,7 @@ use crate::properties::Properties;
 use crate::record::hash::{Digest, Link};
 use crate::time::Time;
 
+mod approvals;
 mod calls;
 mod grants;
 mod marks;
@@ -19,8 +20,9 @@ mod memos;
 mod registry;
 mod view;
 
+pub use approvals::{Approval, ApprovalStatus, Approvals, Said};
 pub use calls::OpenCall;
-pub use grants::{End, Grant, Grants, Holder};
+pub use grants::{Bounds, End, Grant, Grants, Holder};
 pub use marks::{Covered, Marks};
 pub(crate) use memos::CALL_AUTHORIZED;
 pub use memos::Memo;
@@ -49,6 +51,7 @@ pub struct State {
     staged: BTreeMap<PolicyId, String>,
     active: BTreeMap<PolicyId, String>,
     grants: Grants,
+    approvals: Approvals,
     marks: Marks,
     calls: calls::OpenCalls,
     memos: memos::Memos,
@@ -78,6 +81,7 @@ impl State {
         self.apply_fact(place, &event.fact);
         let marks = &mut self.marks;
         self.grants.forget(place.time, |id| marks.forget_grant(id));
+        self.approvals.forget(place.time);
     }
 
     fn apply_fact(&mut self, place: Place, fact: &Fact) {
@@ -117,7 +121,8 @@ impl State {
                 if let Some(request) = fact.request {
                     self.requests.remove(&request);
                 }
-                self.grants.issue(place.index, fact, &self.marks, place.time);
+                let met = self.apply_approved(place, fact);
+                self.grants.issue(place.index, fact, met, &self.marks, place.time);
             }
             Fact::GrantReturned(fact) => self.end_grant(place, fact.grant, End::Returned),
             Fact::GrantExpired(fact) => self.end_grant(place, fact.grant, End::Expired),
@@ -142,12 +147,12 @@ impl State {
             | Fact::ApprovalGranted(_)
             | Fact::ApprovalDenied(_)
             | Fact::ApprovalExpired(_)
-            | Fact::ApprovalWithdrawn(_) => {}
+            | Fact::ApprovalWithdrawn(_) => self.apply_approval(place, fact),
             Fact::SchemaPut(_) | Fact::RiskChanged(_) => {}
             // What follows from them stands in the events beside them.
             Fact::AccessReviewed(_) | Fact::BreakglassUsed(_) => {}
-            // Told by the enforcement points; nothing is decided by it.
-            Fact::RevocationEnforced(_) => {}
+            // Told by the doors and the enforcement points; nothing is decided by it.
+            Fact::RevocationEnforced(_) | Fact::DenialsAggregated(_) => {}
         }
     }
 

@@ -11,6 +11,7 @@ mod laws {
     mod samples;
 
     mod always;
+    mod approvals;
     mod bodies;
     mod bounded;
     mod denials;

@@ -5,7 +5,7 @@
 //! own schema. When nobody can decide, the answer is a JSON-RPC error: the model can do nothing
 //! about it. Codes are the closed list of [`DenialCode`]; texts may change.
 
-use bailiwick_client::authority::Receipt;
+use bailiwick_client::authority::{Awaited, Receipt};
 use bailiwick_core::event::DenialCode;
 use bailiwick_core::id::{CallId, RequestId};
 use serde::Serialize;
@@ -30,6 +30,9 @@ pub struct Decision {
     /// Where it stands on the chain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,
+    /// The approval that is waited for, or that did not help.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Awaited>,
     /// `cut` when the call had begun and was stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<&'static str>,
@@ -39,7 +42,8 @@ impl Decision {
     /// A "no" of which only the reason is known.
     #[must_use]
     pub const fn new(reason_code: DenialCode) -> Self {
-        Self { reason_code, decision_id: None, evaluation_id: None, receipt: None, outcome: None }
+        let (decision_id, evaluation_id, receipt) = (None, None, None);
+        Self { reason_code, decision_id, evaluation_id, receipt, approval: None, outcome: None }
     }
 }
 
@@ -118,6 +122,15 @@ pub fn words(tool: &str, code: DenialCode, message: &str) -> String {
     format!("Not allowed: {tool} ({code}){why}. {}", advice(code))
 }
 
+/// How a person approves what waits for that.
+#[must_use]
+pub fn how_to_approve(awaited: &Awaited) -> String {
+    let Awaited { id, expires_at, .. } = awaited;
+    format!(
+        "With `bailiwick approve {id}` they see it and decide, until {expires_at}; then try again."
+    )
+}
+
 const fn advice(code: DenialCode) -> &'static str {
     match code {
         DenialCode::AgentUnknown
@@ -142,11 +155,11 @@ const fn advice(code: DenialCode) -> &'static str {
         | DenialCode::NotYetValid => {
             "Ask the person you work for to grant it if the task needs it."
         }
-        DenialCode::Held
-        | DenialCode::ApprovalRequired
-        | DenialCode::ApprovalDenied
-        | DenialCode::ApprovalExpired
-        | DenialCode::ApprovalMismatch => "A person has to approve this first.",
+        DenialCode::Held | DenialCode::ApprovalRequired | DenialCode::ApprovalMismatch => {
+            "A person has to approve this first."
+        }
+        DenialCode::ApprovalDenied => "A person said no; do not try it in other words.",
+        DenialCode::ApprovalExpired => "Nobody answered in time; ask again if the task needs it.",
         DenialCode::Unavailable
         | DenialCode::Overloaded
         | DenialCode::ClockUnsure
@@ -197,6 +210,23 @@ mod tests {
                 "reason_code": "no_grant", "decision_id": "call_42", "evaluation_id": "s-1",
                 "receipt": {"index": 42, "link": "ab".repeat(32)}}}}});
         assert_eq!(answer, expected);
+    }
+
+    #[test]
+    fn what_waits_for_a_person_says_where_and_until_when() {
+        let awaited = Awaited {
+            id: "approval_70".parse().unwrap(),
+            expires_at: "2026-11-23T14:00:00Z".to_owned(),
+            shown: "cd".repeat(32).parse().unwrap(),
+        };
+        let said = how_to_approve(&awaited);
+        assert!(said.contains("`bailiwick approve approval_70`"), "{said}");
+        assert!(said.contains("until 2026-11-23T14:00:00Z"), "{said}");
+        let code = DenialCode::ApprovalRequired;
+        let decision = Decision { approval: Some(awaited), ..Decision::new(code) };
+        let answer = read(&refused_result(&id("1"), &said, &decision));
+        let told = &answer["result"]["_meta"][META]["approval"];
+        assert_eq!((&told["id"], &told["shown"]), (&json!("approval_70"), &json!("cd".repeat(32))));
     }
 
     #[test]

@@ -13,7 +13,8 @@
 //! let mapping = Mapping::unmapped(server, std::env::current_dir()?);
 //! let agent = "support".parse()?;
 //! let point = format!("gateway-support-{:08x}", rand::random::<u32>()).parse()?;
-//! let config = Config { agent, on_behalf_of: None, task: None, mapping, point };
+//! let wait_for_approval = std::time::Duration::ZERO;
+//! let config = Config { agent, on_behalf_of: None, task: None, mapping, wait_for_approval, point };
 //! let launch = Launch { command, environment: vec![], directory: None };
 //! let (from, to) = stdio::streams();
 //! let status = stdio::run(config, &launch, ledger.into(), from, to).await?;

@@ -29,6 +29,7 @@ mod calls;
 mod cut;
 mod decide;
 mod pass;
+mod people;
 mod writer;
 
 use std::sync::Arc;
@@ -72,6 +73,8 @@ pub struct Config {
     pub task: Option<TaskId>,
     /// What the server's tools mean.
     pub mapping: Mapping,
+    /// How long a call that people have to approve waits for them; not at all when it is zero.
+    pub wait_for_approval: Duration,
     /// The session's name as an enforcement point, which no other session has or had.
     pub point: PointId,
 }

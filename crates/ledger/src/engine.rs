@@ -412,7 +412,7 @@ fn overloaded(is_call: bool) -> Reply {
 /// An answer to a command that was not recorded: a call is denied, anything else refused.
 fn unrecorded(is_call: bool, denial: DenialCode, refusal: RefusalCode, why: &str) -> Reply {
     let answer = if is_call {
-        let result = Err(Denied { code: denial, message: why.to_owned() });
+        let result = Err(Denied { code: denial, message: why.to_owned(), approval: None });
         Answer::Decided(Decision { call: CallId(0), result, repeats: None })
     } else {
         Answer::Refused(Refusal::new(refusal, why))

@@ -2,9 +2,10 @@
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use bailiwick_core::command::{Allowed, Answer, Denied, RefusalCode};
+use bailiwick_core::command::{Allowed, Answer, Awaited, Denied, RefusalCode};
 use bailiwick_core::event::DenialCode;
-use bailiwick_core::id::{CallId, GrantId, OwnerId};
+use bailiwick_core::id::{ApprovalId, CallId, GrantId, OwnerId};
+use bailiwick_core::record::Digest;
 use bailiwick_ledger::Reply;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -54,6 +55,9 @@ enum Context<'a> {
         code: DenialCode,
         /// Words for people.
         message: &'a str,
+        /// The approval that is waited for, or that did not help.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        approval: Option<Approval>,
         /// The call that was denied; none when that could not be recorded.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schema(value_type = Option<String>)]
@@ -67,6 +71,20 @@ enum Context<'a> {
         /// What is wrong with it.
         error: Mistake,
     },
+}
+
+/// An approval: people find it by its id, see what `shown` is the digest of, and answer in time.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AwaitedApproval)]
+struct Approval {
+    /// Its id.
+    #[schema(value_type = String)]
+    id: ApprovalId,
+    /// Until when people may answer; a denial by them stands as long.
+    expires_at: String,
+    /// Digest of what people are shown, in hexadecimal.
+    #[schema(value_type = String)]
+    shown: Digest,
 }
 
 /// What is wrong with one question of a batch.
@@ -105,7 +123,7 @@ pub(super) fn of(reply: Reply, owner: Option<&OwnerId>) -> Result<Body, Problem>
     match reply.answer {
         Answer::Decided(decision) => match decision.result {
             Ok(allowed) => allow(decision.call, &allowed, owner, receipt.filter(|_| reply.durable)),
-            Err(Denied { code, message }) => deny(code, &message, receipt),
+            Err(Denied { code, message, approval }) => denied(code, &message, approval, receipt),
         },
         Answer::Refused(refusal) => match unrecorded(refusal.code) {
             Some(code) => deny(code, &refusal.message, None),
@@ -162,8 +180,22 @@ fn allow(
 }
 
 fn deny(code: DenialCode, message: &str, receipt: Option<Receipt>) -> Result<Body, Problem> {
+    denied(code, message, None, receipt)
+}
+
+fn denied(
+    code: DenialCode,
+    message: &str,
+    approval: Option<Box<Awaited>>,
+    receipt: Option<Receipt>,
+) -> Result<Body, Problem> {
     let call_id = receipt.map(|receipt| CallId(receipt.index));
-    let context = Context::Denied { code, message, call_id, receipt };
+    let approval = approval.map(|awaited| Approval {
+        id: awaited.id,
+        expires_at: moment::text(awaited.expires_at),
+        shown: awaited.shown,
+    });
+    let context = Context::Denied { code, message, approval, call_id, receipt };
     written(&Decision { decision: false, context })
 }
 

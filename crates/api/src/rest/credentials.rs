@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use bailiwick_core::command::{Command, IssueCredential, RotateCredential};
 use bailiwick_core::event::Role;
-use bailiwick_core::id::{AgentId, CredentialId};
+use bailiwick_core::id::{AgentId, CredentialId, OwnerId};
 use bailiwick_core::state;
 use bailiwick_core::time::{Span as Length, Time};
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,9 @@ pub(crate) struct NewCredential {
     /// The agent it speaks for; with role `agent`, and only then.
     #[serde(default)]
     agent: Option<String>,
+    /// The human who holds it: who approves, approves in this person's name.
+    #[serde(default)]
+    owner: Option<String>,
     /// How long it works, such as `90d`; until revoked if not given.
     #[serde(default)]
     ttl: Option<String>,
@@ -102,6 +105,9 @@ pub(crate) struct Credential {
     /// The agent it speaks for.
     #[schema(value_type = Option<String>)]
     agent: Option<AgentId>,
+    /// The human who holds it.
+    #[schema(value_type = Option<String>)]
+    owner: Option<OwnerId>,
     /// When it was made.
     issued_at: String,
     /// When it stops working.
@@ -131,7 +137,7 @@ pub(crate) async fn create(
         agent: body.agent.as_deref().map(AgentId::new).transpose()?,
         key_hash: desk.ledger.key_hash(&key),
         expires_at,
-        owner: None,
+        owner: body.owner.as_deref().map(OwnerId::new).transpose()?,
         rotates: None,
     };
     let outcome = desk.submit(&caller, about, Command::IssueCredential(issue)).await?;
@@ -173,6 +179,7 @@ fn show(
         credential: id.clone(),
         role: known.role,
         agent: known.agent.clone(),
+        owner: known.owner.clone(),
         issued_at: moment::text(known.issued),
         expires_at: known.expires_at.map(moment::text),
         revoked: known.revoked,

@@ -10,6 +10,7 @@ use super::*;
 use crate::auth::used::Used;
 use crate::enforce::Roster;
 use crate::token::Issuers;
+use crate::refused::Refusals;
 
 struct House {
     desk: Arc<Desk>,
@@ -41,6 +42,7 @@ fn house() -> House {
         points: Roster::new(&ledger),
         issuers: Arc::new(Issuers::new(&[], "").unwrap()),
         used: Used::new(1).of_thread(0),
+        refused: Refusals::default(),
         ledger,
         audit: Arc::new(Audit::new(Settings { threads: 1, at_once: 1 }).unwrap()),
         settings: Arc::new(settings),
@@ -133,6 +135,7 @@ async fn items_that_are_not_ready_come_from_the_committed_state() {
         points: house.desk.points.clone(),
         issuers: Arc::clone(&house.desk.issuers),
         used: house.desk.used.clone(),
+        refused: house.desk.refused.clone(),
         settings: Arc::clone(&house.desk.settings),
         closing: house.desk.closing.clone(),
     };

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use bailiwick_core::id::{AgentId, OwnerId, PointId, TaskId};
 use bailiwick_core::record::{Link, PublicKey};
+use bailiwick_core::time::Span;
 use clap::Subcommand;
 
 use super::Access;
@@ -125,6 +126,10 @@ pub(crate) struct Gateway {
     /// What the server's tools mean: a `tools.toml`
     #[arg(long, value_name = "FILE")]
     pub(crate) tools: Option<PathBuf>,
+    /// Wait so long for people when they have to approve a call, such as `2m` [default: answer at
+    /// once, with what they need to find it]
+    #[arg(long, value_name = "LENGTH")]
+    pub(crate) wait_for_approval: Option<Span>,
     /// Its name as an enforcement point; each start adds eight random digits [default:
     /// gateway-AGENT]
     #[arg(long, value_name = "NAME")]

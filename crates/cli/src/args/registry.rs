@@ -222,6 +222,9 @@ pub(crate) enum KeyVerb {
         /// The agent it speaks for, with `--role agent`
         #[arg(long)]
         agent: Option<AgentId>,
+        /// The human who holds it: with `--role approver` it approves in this person's name
+        #[arg(long)]
+        owner: Option<OwnerId>,
         /// How long it works, such as `90d`
         #[arg(long, value_name = "LENGTH")]
         ttl: Option<Span>,

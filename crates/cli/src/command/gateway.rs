@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bailiwick_client::discover::discover;
@@ -30,6 +31,7 @@ pub(super) fn run(args: args::Gateway) -> Result<ExitCode> {
         on_behalf_of: args.on_behalf_of,
         task: args.task,
         mapping,
+        wait_for_approval: Duration::from_millis(args.wait_for_approval.map_or(0, |wait| wait.0)),
         point,
     };
     let launch = Launch { command: args.command, environment: args.environment, directory: None };

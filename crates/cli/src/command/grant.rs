@@ -91,7 +91,10 @@ async fn request(desk: &Desk, terms: &Terms) -> Result<()> {
     let what = match text("status") {
         "issued" => format!("{} is issued at once, as policy permits", text("grant")),
         "denied" => format!("{id} is denied: {}", text("denied_by")),
-        _ => format!("{id} waits for an operator: `bailiwick grant issue --request {id} …`"),
+        _ => match answer.get("approval").and_then(Value::as_str) {
+            Some(approval) => format!("{id} waits for people: `bailiwick approve {approval}`"),
+            None => format!("{id} waits for an operator: `bailiwick grant issue --request {id} …`"),
+        },
     };
     recorded(desk.json, &what, &answer)?;
     if text("status") == "denied" {

@@ -10,13 +10,13 @@ use crate::show;
 
 pub(super) async fn run(verb: KeyVerb, desk: Desk) -> Result<()> {
     match verb {
-        KeyVerb::Issue { name, role, agent, ttl } => {
+        KeyVerb::Issue { name, role, agent, owner, ttl } => {
             let name = name.map_or_else(
                 || format!("{role}-{:08x}", rand::random::<u32>()),
                 |name| name.to_string(),
             );
             let body = json!({
-                "credential": name, "role": role, "agent": agent,
+                "credential": name, "role": role, "agent": agent, "owner": owner,
                 "ttl": ttl.map(|ttl| ttl.to_string()),
             });
             let answer = desk.http.post("/v1/credentials", &body).await?;
@@ -33,6 +33,7 @@ pub(super) async fn run(verb: KeyVerb, desk: Desk) -> Result<()> {
                 ("key", "/credential"),
                 ("role", "/role"),
                 ("agent", "/agent"),
+                ("held by", "/owner"),
                 ("works", "/live"),
                 ("revoked", "/revoked"),
                 ("issued", "/issued_at"),

@@ -1,13 +1,17 @@
 //! `bailiwick policy`.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::Result;
 use bailiwick_client::http::path;
 use bailiwick_core::id::{PolicyId, Text};
-use bailiwick_core::policy::{POLICY_BYTES_MAX, check_one};
 use serde_json::{Value, json};
+
+mod check;
+mod diff;
+mod files;
+mod lines;
+mod test;
 
 use super::online::Desk;
 use crate::args::{self, PolicyVerb};
@@ -19,11 +23,17 @@ const ACTIVATE: &str = "/v1/policies/activate";
 
 pub(super) fn run(args: args::Policy) -> Result<()> {
     let access = args.access;
-    // The rules are here as well as on the server: no server is needed.
-    if let PolicyVerb::Check { files } = &args.verb {
-        return check(files, access.json);
+    match args.verb {
+        // The rules are here as well as on the server: no server is needed.
+        PolicyVerb::Check { files } => check::run(&files, access.json),
+        PolicyVerb::Test { files } => test::run(&files, access.json),
+        verb @ (PolicyVerb::Put { .. }
+        | PolicyVerb::List
+        | PolicyVerb::Show { .. }
+        | PolicyVerb::Remove { .. }
+        | PolicyVerb::Activate
+        | PolicyVerb::Diff { .. }) => super::online(&access, |desk| online(verb, desk)),
     }
-    super::online(&access, |desk| online(args.verb, desk))
 }
 
 async fn online(verb: PolicyVerb, desk: Desk) -> Result<()> {
@@ -46,7 +56,11 @@ async fn online(verb: PolicyVerb, desk: Desk) -> Result<()> {
             recorded(desk.json, &format!("policy {id} is off the stage"), &answer)
         }
         PolicyVerb::Activate => activate(&desk).await,
-        PolicyVerb::Check { files } => check(&files, desk.json),
+        PolicyVerb::Diff { files, staged, exit_code } => {
+            diff::run(&desk, &files, staged, exit_code).await
+        }
+        PolicyVerb::Check { files } => check::run(&files, desk.json),
+        PolicyVerb::Test { files } => test::run(&files, desk.json),
     }
 }
 
@@ -68,9 +82,11 @@ async fn put(
     for file in files {
         let id = match &id {
             Some(id) => id.clone(),
-            None => id_of(file)?,
+            None => files::id_of(file).map_err(|e| {
+                usage(format!("`{}` gives no policy id, name one with `--id`: {e}", file.display()))
+            })?,
         };
-        policies.push((id, read(file)?));
+        policies.push((id, files::read(file)?.map_err(usage)?));
     }
     for (id, text) in policies {
         let body = json!({"text": text, "reason": reason.map(Text::as_str)});
@@ -97,56 +113,6 @@ async fn show_one(desk: &Desk, id: &PolicyId) -> Result<()> {
     Ok(())
 }
 
-fn check(files: &[PathBuf], json: bool) -> Result<()> {
-    let mut found = Vec::new();
-    for file in files {
-        if let Err(errors) = check_one(&id_of(file)?, &read(file)?) {
-            let name = file.display().to_string();
-            found.extend(errors.iter().map(|fault| {
-                json!({
-                    "file": name, "policy": fault.policy, "line": fault.line,
-                    "column": fault.column, "message": fault.message,
-                })
-            }));
-        }
-    }
-    if json {
-        show::line(&json!({"valid": found.is_empty(), "faults": found}).to_string())?;
-    } else {
-        for fault in &found {
-            let text = |at: &str| show::json::text(fault.pointer(at).unwrap_or(&Value::Null));
-            let place = format!("{}:{}:{}", text("/file"), text("/line"), text("/column"));
-            show::line(&format!("{place}: {}", text("/message")))?;
-        }
-    }
-    match found.len() {
-        0 if json => Ok(()),
-        0 => {
-            Ok(show::line(&format!("{} valid", plural(files.len(), "policy is", "policies are")))?)
-        }
-        faults => Err(anyhow!("{} found", plural(faults, "fault was", "faults were"))),
-    }
-}
-
 fn plural(count: usize, one: &str, many: &str) -> String {
     if count == 1 { format!("one {one}") } else { format!("{count} {many}") }
-}
-
-fn id_of(file: &Path) -> Result<PolicyId> {
-    let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-    PolicyId::new(stem).map_err(|e| {
-        usage(format!("`{}` gives no policy id, name one with `--id`: {e}", file.display()))
-    })
-}
-
-fn read(file: &Path) -> Result<String> {
-    let bytes = fs::metadata(file).map(|found| found.len());
-    let bytes = bytes.with_context(|| format!("cannot read `{}`", file.display()))?;
-    if bytes > POLICY_BYTES_MAX as u64 {
-        let file = file.display();
-        return Err(usage(format!(
-            "`{file}` has {bytes} bytes, a policy at most {POLICY_BYTES_MAX}"
-        )));
-    }
-    fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))
 }

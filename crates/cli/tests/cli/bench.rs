@@ -62,6 +62,26 @@ fn every_subscriber_hears_of_everything() {
     assert!(told["server"]["peak_kb"].as_u64() > Some(1_000), "{told}");
 }
 
+#[test]
+fn the_rules_alone_are_measured_and_every_call_is_allowed() {
+    let load = ["--policies", "12", "--grants", "40000", "--agents", "20", "--seconds", "1"];
+    let told = bailiwick(&[&["bench", "decide", "--core", "--json"], &load[..]].concat());
+    let told = told.ends_with(0).json();
+    assert_eq!((&told["name"], &told["policies"]), (&"decide --core".into(), &12.into()));
+    let measured = ["p50_us", "p99_us", "max_us"].map(|name| told[name].as_f64().unwrap());
+    assert!(measured.is_sorted() && measured[0] > 0.0, "{told}");
+    assert!(told["events"].as_u64() > Some(100), "{told}");
+    assert!(told["per_second"].as_f64() < told["floor_per_second"].as_f64(), "{told}");
+    // The system tells memory in steps of up to two megabytes.
+    let bytes = told["bytes_a_live_grant"].as_f64().unwrap();
+    assert!((150.0..500.0).contains(&bytes), "{told}");
+    for wrong in [&["--policies", "4"][..], &["--agents", "0"], &["--grants", "0"]] {
+        bailiwick(&[&["bench", "decide", "--core"], wrong].concat()).ends_with(2);
+    }
+    bailiwick(&["bench", "decide", "--grants", "10"]).ends_with(2);
+    bailiwick(&["bench", "decide", "--core", "--connections", "10"]).ends_with(2);
+}
+
 /// The processes that any thread of `pid` started and that are there.
 fn children(pid: Pid) -> Vec<Pid> {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero()));

@@ -1,6 +1,7 @@
 //! The `bailiwick` binary, as people and scripts use it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod approvals;
 mod bailiwick;
 mod bench;
 mod flips;
@@ -8,6 +9,7 @@ mod flips;
 #[path = "../../../ledger/tests/support/nats.rs"]
 mod nats;
 mod offline;
+mod policy;
 mod revoke;
 mod server;
 mod story;

@@ -5,8 +5,9 @@ use std::time::Duration;
 use bailiwick_core::command::Finish;
 use bailiwick_core::event::{Actor, Selector};
 use bailiwick_core::feed::Item;
-use bailiwick_core::id::{Action, AgentId, GrantId, Resource, TaskId, ToolId};
+use bailiwick_core::id::{Action, AgentId, ApprovalId, GrantId, Resource, TaskId, ToolId};
 use bailiwick_core::record::hash::Link;
+use bailiwick_core::state::ApprovalStatus;
 use bailiwick_core::time::Time;
 use tokio::sync::mpsc;
 
@@ -40,6 +41,10 @@ impl Authority for Ledger {
 
     async fn close_task(&self, _: TaskId) -> Result<(), Error> {
         Err(Error::unavailable("a guard closes nothing"))
+    }
+
+    async fn approval(&self, _: ApprovalId, _: Duration) -> Result<ApprovalStatus, Error> {
+        Err(Error::unavailable("a guard waits for nobody"))
     }
 
     fn revocations(&self, _: Option<u64>) -> Signals {

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::approval::{self, Proposal};
 use super::{ALLOW_REPEATED, Draft, USES_MAX, disclosed, grant_id, refuse};
+use crate::approval::call_digest;
 use crate::command::{
-    Allowed, Answer, Authorize, Command, Decision, Denied, Done, Finish, RefusalCode, Subject,
-    Submission,
+    Allowed, Answer, Authorize, Awaited, Command, Decision, Denied, Done, Finish, RefusalCode,
+    Subject, Submission,
 };
 use crate::event::{
     Call, CallAuthorized, CallDenied, CallFinished, DenialCode, Detector, Fact, FindingRaised,
@@ -13,11 +15,15 @@ use crate::event::{
 };
 use crate::id::{AgentId, CallId, GrantId, OwnerId, PolicyId, Text};
 use crate::policy::{self, PolicyIndex, Restrictions};
+use crate::record::hash::Digest;
 use crate::state::{
     Agent, AgentStatus, CALL_AUTHORIZED, Covered, End, Grant, Holder, Memo, OpenCall, Owner, State,
     Verdicts, View,
 };
 use crate::time::{Span, Time};
+use message::message;
+
+mod message;
 
 /// How long a grant issued at a call lives when no policy says so.
 pub const JIT_TTL: Span = Span::minutes(5);
@@ -34,11 +40,16 @@ struct Denial {
     grant: Option<GrantId>,
     policies: Vec<PolicyId>,
     reason: Option<Text>,
+    /// What people said no to, or are asked for.
+    approval: Option<Box<Awaited>>,
+    /// What people are to be asked for.
+    wanted: Option<Box<Proposal>>,
 }
 
 impl From<DenialCode> for Denial {
     fn from(code: DenialCode) -> Self {
-        Self { code, grant: None, policies: Vec::new(), reason: None }
+        let (grant, policies, reason) = (None, Vec::new(), None);
+        Self { code, grant, policies, reason, approval: None, wanted: None }
     }
 }
 
@@ -71,7 +82,21 @@ pub(super) fn authorize(draft: &mut Draft<'_>, ask: &Authorize) -> Answer {
     let call = call_of(draft.state, ask, disclosed);
     match checked {
         Ok(permit) => allow(draft, ask, call, permit),
-        Err(denial) => deny(draft, call, denial),
+        Err(denial) => {
+            let denial = put_to_people(draft, &call, denial);
+            deny(draft, call, denial)
+        }
+    }
+}
+
+/// Asks people, where policy says that they have to approve.
+fn put_to_people(draft: &mut Draft<'_>, call: &Call, mut denial: Denial) -> Denial {
+    let Some(wanted) = denial.wanted.take() else { return denial };
+    match approval::ask(draft, call, *wanted) {
+        Ok(awaited) => Denial { approval: Some(Box::new(awaited)), ..denial },
+        Err(unasked) => {
+            Denial { code: unasked.code, reason: Text::new(&unasked.why).ok(), ..denial }
+        }
     }
 }
 
@@ -93,10 +118,32 @@ fn check(state: &State, ask: &Authorize, now: Time) -> Result<Permit, Denial> {
     let (party, policy) = permitted(state, ask, now)?;
     match held_grant(state, &party, &policy, ask, now) {
         Ok(grant) => Ok(Permit { source: Source::Held(grant), policies: policy.ids }),
+        Err(_) if !policy.restrictions.approvals.is_empty() => {
+            Err(unapproved(state, ask, &policy, now))
+        }
         Err(missing) => {
             just_in_time(&policy, missing).map(|source| Permit { source, policies: policy.ids })
         }
     }
+}
+
+/// Why a call that people have to approve is denied: they said no, or are to be asked.
+fn unapproved(state: &State, ask: &Authorize, policy: &PolicySays, now: Time) -> Denial {
+    let approvals = state.approvals();
+    if approvals.has_denials()
+        && let Some((id, denied)) = approvals.denial_of(&digest_of(state, ask), now)
+    {
+        let reason = denied.said.last().and_then(|said| said.reason.clone());
+        let approval = Some(Box::new(Awaited::of(id, denied)));
+        return Denial { reason, approval, ..DenialCode::ApprovalDenied.into() };
+    }
+    let wanted = Some(Box::new(policy.wanted(None, None)));
+    Denial { wanted, ..DenialCode::ApprovalRequired.into() }
+}
+
+/// What the call is, as an approval is bound to it.
+fn digest_of(state: &State, ask: &Authorize) -> Digest {
+    call_digest(&call_of(state, ask, disclosed::fields(ask).unwrap_or_default()))
 }
 
 /// Whether a call would be allowed if it were asked for at `now`, as far as its own id and what it
@@ -192,6 +239,20 @@ pub(super) struct PolicySays {
     pub(super) just_in_time: bool,
 }
 
+impl PolicySays {
+    /// The grant that people may approve: no longer and no more often than policy lets it be.
+    pub(super) fn wanted(&self, ttl: Option<Span>, max_uses: Option<u32>) -> Proposal {
+        let most = self.restrictions.ttl.unwrap_or(JIT_TTL);
+        let uses = self.restrictions.max_uses.unwrap_or(JIT_USES).min(USES_MAX);
+        Proposal {
+            needs: self.restrictions.approvals.clone(),
+            ttl: ttl.unwrap_or(most).min(most),
+            max_uses: max_uses.unwrap_or(uses).min(uses),
+            policies: self.ids.clone(),
+        }
+    }
+}
+
 /// Check 6: Cedar, for the agent and for its owner. Both must permit.
 fn ask_policies(state: &State, ask: &Authorize, now: Time) -> Result<PolicySays, Denial> {
     let view = state.view();
@@ -211,10 +272,9 @@ fn ask_policies(state: &State, ask: &Authorize, now: Time) -> Result<PolicySays,
     let both = || verdicts.agent.iter().chain(std::iter::once(&verdicts.owner));
     if let Some(no) = both().find(|v| v.decision != policy::Decision::Permit) {
         return Err(Denial {
-            code: DenialCode::Forbidden,
-            grant: None,
             policies: named(&view, &no.determining),
             reason: no.restrictions.reason.clone(),
+            ..DenialCode::Forbidden.into()
         });
     }
     let mut indexes: Vec<_> = both().flat_map(|v| v.determining.iter().copied()).collect();
@@ -265,8 +325,10 @@ fn held_grant(
         if grant.tool.as_ref().is_some_and(|tool| ask.tool.as_ref() != Some(tool)) {
             continue;
         }
-        match covers(state, party, id, grant, ask, now).and_then(|()| narrowed(policy, grant, now))
-        {
+        let good = covers(state, party, id, grant, ask, now)
+            .and_then(|()| shown(state, grant, ask))
+            .and_then(|()| narrowed(policy, grant, now));
+        match good {
             Ok(()) => live = Some(live.map_or(id, |other| other.min(id))),
             Err(code) if dead.is_none_or(|(other, _)| other < id) => dead = Some((id, code)),
             Err(_) => {}
@@ -296,15 +358,24 @@ fn covers(
     }
 }
 
-/// A grant that policy alone issued goes no further than policy goes for this very call, now. What
-/// was asked for without naming the tool, or before policy was tightened, may have got more. What
-/// an operator issued was decided by a human.
+/// A grant that people approved at a call covers the call that they were shown, and nothing else.
+fn shown(state: &State, grant: &Grant, ask: &Authorize) -> Result<(), DenialCode> {
+    match grant.shown() {
+        Some(shown) if shown != digest_of(state, ask) => Err(DenialCode::ApprovalMismatch),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// A grant that policy issued goes no further than policy goes for this very call, now. What was
+/// asked for without naming the tool, or before policy was tightened, may have got more; what people
+/// approved meets the rules that they met and no others. What an operator issued was decided by a
+/// human.
 fn narrowed(policy: &PolicySays, grant: &Grant, now: Time) -> Result<(), DenialCode> {
     if grant.issuance == Issuance::Operator {
         return Ok(());
     }
     let asked = &policy.restrictions;
-    if !asked.approvals.is_empty() {
+    if !grant.is_approved(&asked.approvals) {
         Err(DenialCode::ApprovalRequired)
     } else if asked.ttl.is_some_and(|ttl| now >= grant.not_before.after(ttl)) {
         Err(DenialCode::GrantExpired)
@@ -322,11 +393,7 @@ fn just_in_time(
 ) -> Result<Source, Denial> {
     if !policy.just_in_time {
         let (code, grant) = missing;
-        return Err(Denial { code, grant, policies: Vec::new(), reason: None });
-    }
-    if !policy.restrictions.approvals.is_empty() {
-        // Recording the request and waiting for the human join here with approvals.
-        return Err(DenialCode::ApprovalRequired.into());
+        return Err(Denial { grant, ..code.into() });
     }
     let ttl = policy.restrictions.ttl.unwrap_or(JIT_TTL);
     let uses = policy.restrictions.max_uses.unwrap_or(JIT_USES).min(USES_MAX);
@@ -402,14 +469,14 @@ fn deny(draft: &mut Draft<'_>, call: Call, denial: Denial) -> Answer {
         policy_hash: draft.state.policy_hash(),
         read: BTreeMap::new(),
         shadow: Vec::new(),
-        approval: None,
+        approval: denial.approval.as_ref().map(|approval| approval.id),
     };
-    let cause = tear_down(draft, &fact);
+    let cause = tear_down(draft, &fact).or(fact.approval.map(|approval| approval.0));
     let index = match cause {
         Some(cause) => draft.record_because(cause, Fact::CallDenied(fact)),
         None => draft.record(Fact::CallDenied(fact)),
     };
-    let result = Err(Denied { code, message });
+    let result = Err(Denied { code, message, approval: denial.approval });
     Answer::Decided(Decision { call: CallId(index), result, repeats: None })
 }
 
@@ -448,7 +515,7 @@ fn tear_down(draft: &mut Draft<'_>, denied: &CallDenied) -> Option<u64> {
 }
 
 /// The call as its event records it.
-fn call_of(state: &State, ask: &Authorize, disclosed: BTreeMap<Text, Text>) -> Call {
+pub(super) fn call_of(state: &State, ask: &Authorize, disclosed: BTreeMap<Text, Text>) -> Call {
     let (agent, owner) = match &ask.subject {
         Subject::Agent(id) => (Some(id.clone()), state.agents().get(id).map(|a| a.owner.clone())),
         Subject::Person(owner) => (None, Some(owner.clone())),
@@ -469,48 +536,6 @@ fn call_of(state: &State, ask: &Authorize, disclosed: BTreeMap<Text, Text>) -> C
         environment: ask.environment.clone(),
         correlation: ask.correlation.clone(),
         actors: ask.actors.clone(),
-    }
-}
-
-/// Words for the caller: what was refused and what could be done, nothing of policy but the reason
-/// that a policy itself gives.
-fn message(code: DenialCode, call: &Call, reason: Option<&Text>) -> String {
-    let (action, resource) = (&call.action, &call.resource);
-    let why = match code {
-        DenialCode::AgentUnknown => "the agent is not registered",
-        DenialCode::AgentSuspended => "the agent is suspended",
-        DenialCode::AgentExpired => "the agent's registration has expired",
-        DenialCode::AgentRetired => "the agent is retired",
-        DenialCode::OwnerDisabled => "the owner is disabled or not registered",
-        DenialCode::NotOwner => "the human on whose behalf this comes is not the agent's owner",
-        DenialCode::TaskClosed => "the task is not open for this agent",
-        DenialCode::Suspended => "it was revoked and stays suspended until an operator lifts that",
-        DenialCode::ToolChanged => "the tool is not the one that was approved",
-        DenialCode::ToolUnpinned => "the tool waits for an operator's approval",
-        DenialCode::ToolNotAllowed => "the agent's allowlist does not name this action",
-        DenialCode::Drift => "the call does not fit the task",
-        DenialCode::Held => "the call waits for a human",
-        DenialCode::Forbidden => "policy does not permit it for this agent and its owner",
-        DenialCode::NoGrant => "no grant covers it; ask for one",
-        DenialCode::GrantRevoked => "the grant was revoked",
-        DenialCode::GrantExpired => "the grant has expired; ask for a new one",
-        DenialCode::GrantExhausted => "the grant is used up; ask for a new one",
-        DenialCode::NotYetValid => "the grant is not valid yet",
-        DenialCode::ApprovalRequired => "a human has to approve it first",
-        DenialCode::ApprovalDenied => "a human denied it",
-        DenialCode::ApprovalExpired => "nobody approved it in time",
-        DenialCode::ApprovalMismatch => "what was approved is something else",
-        DenialCode::Unavailable => "it cannot be recorded now",
-        DenialCode::Overloaded => "too many commands wait; try again",
-        DenialCode::ClockUnsure => "the clock cannot be trusted now",
-        DenialCode::IdReused => "its id was used before",
-        DenialCode::RateLimited => "too many calls; try again later",
-        DenialCode::InvalidArguments => "the arguments are not acceptable",
-        DenialCode::ResourceUnmapped => "the call names no resource that can be decided about",
-    };
-    match reason {
-        Some(reason) => format!("`{action}` on `{resource}` is denied: {why} ({reason})"),
-        None => format!("`{action}` on `{resource}` is denied: {why}"),
     }
 }
 

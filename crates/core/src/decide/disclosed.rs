@@ -27,7 +27,8 @@ pub fn is_recordable(ask: &Authorize) -> bool {
     fields(ask).is_some()
 }
 
-fn fields(ask: &Authorize) -> Option<BTreeMap<Text, Text>> {
+/// The fields, if they can be recorded, whoever says so.
+pub(super) fn fields(ask: &Authorize) -> Option<BTreeMap<Text, Text>> {
     let mut fields = ask.disclosed.clone();
     for (name, values) in ask.told.iter().flat_map(|told| told.named()) {
         let list = serde_json::to_string(values).unwrap_or_default();

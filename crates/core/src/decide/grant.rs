@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::approval::{self, Application};
 use super::{Draft, EXPIRED_EACH, call, grant_id, refuse};
 use crate::command::{Answer, Authorize, Done, IssueGrant, RefusalCode, RequestGrant, Subject};
 use crate::event::{
@@ -38,18 +39,20 @@ pub(super) fn request(draft: &mut Draft<'_>, terms: &RequestGrant) -> Answer {
     if suspension(draft.state, terms, &owner).is_some() {
         return turned_down(draft, terms, owner, DenialCode::Suspended);
     }
-    let policy = match &terms.scope {
-        Scope::Exact(resource) => {
-            match call::policies_for(draft.state, &as_call(terms, resource), draft.now) {
-                Ok(policy) => Some(policy),
-                Err(code) => return turned_down(draft, terms, owner, code),
-            }
-        }
-        Scope::Within(_) => None,
+    let asked_of = as_call(terms, terms.scope.root());
+    let policy = match call::policies_for(draft.state, &asked_of, draft.now) {
+        Ok(policy) => Some(policy),
+        // What holds of a prefix itself says nothing of all that lies below: an operator may.
+        Err(_) if matches!(terms.scope, Scope::Within(_)) => None,
+        Err(code) => return turned_down(draft, terms, owner, code),
     };
+    if let Some(policy) = policy.as_ref().filter(|p| !p.restrictions.approvals.is_empty()) {
+        return put_to_people(draft, terms, owner, &asked_of, policy);
+    }
+    let is_exact = matches!(terms.scope, Scope::Exact(_));
     let index = record_request(draft, terms, owner.clone());
     let mut done = Done { kind: 80, index, grant: None, repeats: None };
-    if let Some(policy) = policy.filter(|p| p.just_in_time && p.restrictions.approvals.is_empty()) {
+    if let Some(policy) = policy.filter(|p| p.just_in_time && is_exact) {
         let most = policy.restrictions.ttl.unwrap_or(call::JIT_TTL);
         let uses = policy.restrictions.max_uses.unwrap_or(call::JIT_USES).min(USES_MAX);
         let not_before = draft.next_time();
@@ -76,6 +79,33 @@ pub(super) fn request(draft: &mut Draft<'_>, terms: &RequestGrant) -> Answer {
         done.grant = Some(grant_id(draft.record_because(index, Fact::GrantIssued(fact))));
     }
     Answer::Done(done)
+}
+
+/// A request that people have to approve: it waits for them, and an operator may still answer it.
+fn put_to_people(
+    draft: &mut Draft<'_>,
+    terms: &RequestGrant,
+    owner: OwnerId,
+    asked_of: &Authorize,
+    policy: &call::PolicySays,
+) -> Answer {
+    let call = call::call_of(draft.state, asked_of, BTreeMap::new());
+    let wanted = policy.wanted(terms.ttl, terms.max_uses);
+    let scope = terms.scope.clone();
+    match Application::new(draft, &call, owner.clone(), scope, wanted) {
+        Ok(application) => {
+            let index = record_request(draft, terms, owner);
+            application.put(draft, GrantRequestId(index));
+            Answer::Done(Done { kind: 80, index, grant: None, repeats: None })
+        }
+        Err(unasked) if unasked.code == DenialCode::ApprovalDenied => {
+            turned_down(draft, terms, owner, unasked.code)
+        }
+        Err(unasked) if unasked.code == DenialCode::RateLimited => {
+            refuse(RefusalCode::LimitReached, unasked.why)
+        }
+        Err(unasked) => refuse(RefusalCode::WrongState, unasked.why),
+    }
 }
 
 /// An operator issues. Policy is asked again at every use, for the agent and for its owner, so a
@@ -160,7 +190,7 @@ pub(super) fn give_back(draft: &mut Draft<'_>, grant: GrantId) -> Answer {
     }
 }
 
-/// Records grants whose time is over, a bounded number at a time.
+/// Records grants and approvals whose time is over, a bounded number of each at a time.
 pub(super) fn expire(draft: &mut Draft<'_>) -> Answer {
     let state = draft.state;
     let over: Vec<GrantId> =
@@ -168,6 +198,7 @@ pub(super) fn expire(draft: &mut Draft<'_>) -> Answer {
     for grant in over {
         draft.record_by_system(Some(grant.0), Fact::GrantExpired(GrantEnded { grant }));
     }
+    approval::expire(draft);
     Answer::Done(Done { kind: 84, index: state.next_index(), grant: None, repeats: None })
 }
 

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::marks::{Covered, Marks};
-use crate::event::{DenialCode, GrantIssued, Issuance, Scope};
-use crate::id::{Action, AgentId, GrantId, OwnerId, Resource, TaskId, ToolId};
+use crate::event::{ApprovalRule, Constraint, DenialCode, GrantIssued, Issuance, Scope};
+use crate::id::{Action, AgentId, ApprovalId, GrantId, OwnerId, Resource, TaskId, ToolId};
+use crate::record::hash::Digest;
 use crate::time::{Span, Time};
 
 /// How long after its expiry a grant is remembered, to say why it is no longer good.
@@ -29,6 +30,38 @@ pub enum End {
     Expired,
     /// Out of uses.
     Exhausted,
+}
+
+/// What few grants are held to beside their terms.
+#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub struct Bounds {
+    /// What the arguments have to be.
+    pub constraints: Vec<Constraint>,
+    /// The grant that it was delegated from.
+    pub parent: Option<GrantId>,
+    /// The approval it came of.
+    pub approval: Option<ApprovalId>,
+    /// Digest of the one call that people approved.
+    pub shown: Option<Digest>,
+    /// The rules that they met: where policy asks for more, it is not approved.
+    pub met: Vec<ApprovalRule>,
+}
+
+impl Bounds {
+    fn of(fact: &GrantIssued, met: Vec<ApprovalRule>) -> Option<Box<Self>> {
+        let bounds = Self {
+            constraints: fact.constraints.clone(),
+            parent: fact.parent,
+            approval: fact.approval,
+            shown: fact.shown,
+            met,
+        };
+        let has_some = !bounds.constraints.is_empty()
+            || bounds.parent.is_some()
+            || bounds.approval.is_some()
+            || bounds.shown.is_some();
+        has_some.then(|| Box::new(bounds))
+    }
 }
 
 /// A grant as it stands.
@@ -58,9 +91,23 @@ pub struct Grant {
     pub uses: u32,
     /// How it ended, if by itself.
     pub ended: Option<End>,
+    /// What it is held to beside its terms, if anything.
+    pub bounds: Option<Box<Bounds>>,
 }
 
 impl Grant {
+    /// The digest of the one call that people approved, if it came of that.
+    #[must_use]
+    pub fn shown(&self) -> Option<Digest> {
+        self.bounds.as_ref().and_then(|bounds| bounds.shown)
+    }
+
+    /// Whether people have met every one of these rules for it.
+    #[must_use]
+    pub fn is_approved(&self, rules: &[ApprovalRule]) -> bool {
+        super::approvals::are_met(rules, self.bounds.as_ref().map_or(&[], |bounds| &bounds.met))
+    }
+
     /// What selectors can name about the grant itself.
     #[must_use]
     pub const fn covered(&self, id: GrantId) -> Covered<'_> {
@@ -158,7 +205,14 @@ pub struct Grants {
 }
 
 impl Grants {
-    pub(super) fn issue(&mut self, index: u64, fact: &GrantIssued, marks: &Marks, now: Time) {
+    pub(super) fn issue(
+        &mut self,
+        index: u64,
+        fact: &GrantIssued,
+        met: Vec<ApprovalRule>,
+        marks: &Marks,
+        now: Time,
+    ) {
         let id = GrantId(index);
         let holder = match &fact.agent {
             Some(agent) => Holder::Agent(agent.clone()),
@@ -177,6 +231,7 @@ impl Grants {
             issuance: fact.issuance,
             uses: 0,
             ended: None,
+            bounds: Bounds::of(fact, met),
         };
         let fingerprint = Fingerprint::of(&grant);
         self.prune(fingerprint, marks, now);

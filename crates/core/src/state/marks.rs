@@ -128,6 +128,17 @@ impl Marks {
         latest.filter(|watermark| *watermark >= issued)
     }
 
+    /// Whether something within `prefix` was taken back by its place after `issued`, or is
+    /// suspended still.
+    #[must_use]
+    pub fn ended_below(&self, issued: u64, prefix: &Resource) -> bool {
+        let from = self.resources.range(prefix.clone()..);
+        let below = from.take_while(|(place, _)| place.as_str().starts_with(prefix.as_str()));
+        below
+            .filter(|(place, _)| place.is_within(prefix))
+            .any(|(_, mark)| mark.watermark >= issued || mark.suspended.is_some())
+    }
+
     /// The revocation that suspends what `covered` names.
     #[must_use]
     pub fn suspension(&self, covered: Covered<'_>) -> Option<u64> {

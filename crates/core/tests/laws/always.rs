@@ -228,7 +228,7 @@ fn rebuilt_view_is_told_from_the_one_that_comes_after_it() {
 fn histories_meet_nearly_everything_that_there_is() {
     let mut runner = TestRunner::deterministic();
     let mut met = BTreeSet::new();
-    for _ in 0..16 {
+    for _ in 0..64 {
         let mut story = Story::new();
         let steps = steps(120).new_tree(&mut runner).unwrap().current();
         for step in &steps {
@@ -249,7 +249,7 @@ fn histories_meet_nearly_everything_that_there_is() {
         task_closed tool_not_allowed agent.reinstated call.authorized call.denied call.finished \
         finding.raised grant.denied grant.exhausted grant.expired grant.issued grant.requested \
         grant.returned owner.disabled policies.activated revocation.issued suspension.lifted \
-        task.closed";
+        task.closed approval.requested approval.granted approval.denied approval.expired";
     for what in expected.split_whitespace() {
         assert!(met.contains(what), "{what} is not among {met:?}");
     }

@@ -1,15 +1,18 @@
 //! Random histories: steps as small plain data, made into submissions by what the ledger holds when
 //! their turn comes, so that they often meet something that is there.
 
-use bailiwick_core::command::{Authorize, Command, IssueGrant, Subject, Submission};
+use bailiwick_core::command::{
+    Authorize, Command, IssueCredential, IssueGrant, Subject, Submission,
+};
 use bailiwick_core::event::{Actor, Fact, Recorded, Role, Selector};
-use bailiwick_core::id::{CallId, GrantId, GrantRequestId, TaskId};
+use bailiwick_core::id::{ApprovalId, CallId, GrantId, GrantRequestId, TaskId};
+use bailiwick_core::record::hash::Digest;
 use bailiwick_core::time::{Span, Time};
 use proptest::prelude::*;
 
 use super::harness::{
-    Ledger, actor, agent_key, ask_as, finish, id, issue, keyed, lift, open_task, put_policy,
-    revoke, submission, terms, with_tool, write_agent, write_owner,
+    Ledger, actor, agent_key, ask_as, credential, finish, id, issue, keyed, lift, open_task,
+    put_policy, revoke, submission, terms, with_tool, write_agent, write_owner,
 };
 
 pub(super) const AGENTS: [&str; 4] = ["helper", "second", "third", "nobody"];
@@ -90,6 +93,8 @@ pub(super) enum Step {
         later: u64,
     },
     Deny(usize),
+    /// Of people: which approval, what they say, and who says it.
+    Answer(usize, usize, usize),
     Return(usize, usize),
     Revoke {
         kind: usize,
@@ -156,6 +161,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         5 => request,
         12 => issue,
         1 => n().prop_map(Step::Deny),
+        2 => (n(), n(), n()).prop_map(|(which, what, who)| Step::Answer(which, what, who)),
         4 => (n(), n()).prop_map(|(grant, way)| Step::Return(grant, way)),
         6 => revoke,
         6 => (n(), n()).prop_map(|(kind, which)| Step::Lift { kind, which }),
@@ -181,7 +187,13 @@ pub(super) struct Story {
 
 impl Story {
     pub(super) fn new() -> Self {
-        Self { ledger: Ledger::with_policies(&FIRST), keyed: Vec::new() }
+        let mut ledger = Ledger::with_policies(&FIRST);
+        for owner in ["alice", "bob"] {
+            let key = credential(&format!("of-{owner}"), Role::Approver, None);
+            let owner = Some(id(owner));
+            ledger.given(Command::IssueCredential(IssueCredential { owner, ..key }));
+        }
+        Self { ledger, keyed: Vec::new() }
     }
 
     /// What the step submits now, in order; nothing when it only moves the clock.
@@ -212,6 +224,7 @@ impl Story {
             Step::Call { .. } | Step::Person { .. } => self.call(step),
             Step::Finish(n) => system(finish(CallId(self.pick(*n, is_call)))),
             Step::OpenTask(n) => admin(Command::OpenTask(open_task(AGENTS[n % 3]))),
+            Step::Answer(which, what, who) => vec![self.answer_people(*which, *what, *who)],
             Step::CloseTask(n) => {
                 admin(Command::CloseTask { task: self.task(*n).unwrap_or(TaskId(0)), reason: None })
             }
@@ -331,6 +344,28 @@ impl Story {
                 vec![submission(by, Command::ReturnGrant { grant })]
             }
             _ => Vec::new(),
+        }
+    }
+
+    /// What a person says to what waits, or an agent to what it asked; now and then somebody else.
+    fn answer_people(&self, which: usize, what: usize, who: usize) -> Submission {
+        let approval = ApprovalId(self.pick(which, |r| r.event.fact.kind() == 100));
+        let known = self.ledger.state.approvals().get(approval);
+        let shown = known.map_or(Digest([0; 32]), |known| known.asked.shown);
+        let shown = if what == 9 { Digest([1; 32]) } else { shown };
+        let owner = ["alice", "alice", "bob"][who % 3];
+        let person = Actor::Credential { id: id(&format!("of-{owner}")), role: Role::Approver };
+        match what {
+            0..10 => submission(person, Command::Approve { approval, shown, reason: None }),
+            10..12 => submission(person, Command::DenyApproval { approval, reason: None }),
+            12 => submission(
+                agent_key(AGENTS[who % 3]),
+                Command::Approve { approval, shown, reason: None },
+            ),
+            _ => submission(
+                agent_key(AGENTS[who % 3]),
+                Command::WithdrawApproval { approval, reason: None },
+            ),
         }
     }
 

@@ -7,6 +7,7 @@
 //! one; a disagreement says which seed, world and step it was.
 #![expect(clippy::print_stdout, reason = "its figures are for whoever asks for them")]
 
+mod approvals;
 mod evaluator;
 mod facts;
 mod grants;
@@ -21,8 +22,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bailiwick_core::command::{self, Authorize, Command, Submission};
 use bailiwick_core::decide::Decided;
-use bailiwick_core::event::{DenialCode, Event, Fact, Issuance, Scope};
+use bailiwick_core::event::{ApprovalRequested, DenialCode, Event, Fact, Issuance, Scope};
+use bailiwick_core::id::ApprovalId;
 
+use approvals::Waits;
 use evaluator::{Answer, Denial, Met, Source};
 use policies::{FAMILY, FIRST};
 use workload::World;
@@ -105,7 +108,9 @@ fn live(first: &World, seed: u64, number: u64, decisions: u64) -> Met {
             made += u64::from(!matches!(got, Answer::Refused(_)));
         }
         for recorded in &world.ledger.log[before..] {
+            world.naive.check_issued(recorded);
             world.naive.take(recorded);
+            world.naive.meet("recorded", recorded.event.fact.name());
         }
         step += 1;
     }
@@ -176,13 +181,26 @@ fn made(grant: &bailiwick_core::event::GrantIssued) -> Source {
 
 fn denial(events: &[Event], code: DenialCode, message: &str) -> Answer {
     let facts: Vec<&Fact> = events.iter().map(|event| &event.fact).collect();
-    let (denied, torn_down) = match facts.as_slice() {
+    let (over, rest) = match facts.as_slice() {
+        [Fact::ApprovalExpired(over), rest @ ..] => (Some(over.approval), rest),
+        rest => (None, rest),
+    };
+    let (approval, rest) = match rest {
+        [Fact::ApprovalRequested(asked), rest @ ..] => (Some(asked_for(asked, over)), rest),
+        rest => (None, rest),
+    };
+    let (denied, torn_down) = match rest {
         [Fact::CallDenied(fact)] => (fact, None),
         [Fact::FindingRaised(finding), Fact::RevocationIssued(f), Fact::CallDenied(fact)] => {
             assert!(f.suspend, "{f:?}");
             (fact, Some((f.selector.clone(), finding.evidence.clone())))
         }
         _ => panic!("a denial does not record {facts:?}"),
+    };
+    let approval = match (approval, code) {
+        (Some(made), _) => Some(made),
+        (None, DenialCode::RateLimited) => Some(Waits::NoRoom { over }),
+        (None, _) => denied.approval.map(Waits::On),
     };
     assert_eq!(denied.code, code);
     let reason = message.strip_suffix(')').and_then(|rest| rest.rsplit_once(" ("));
@@ -192,8 +210,20 @@ fn denial(events: &[Event], code: DenialCode, message: &str) -> Answer {
             grant: denied.grant,
             policies: denied.policies.clone(),
             reason: reason.map(|(_, reason)| reason.to_owned()),
+            approval: approval.map(Box::new),
         },
         torn_down,
+    }
+}
+
+fn asked_for(asked: &ApprovalRequested, over: Option<ApprovalId>) -> Waits {
+    assert_eq!(asked.shown, bailiwick_core::approval::shown_digest(asked));
+    Waits::Made {
+        needs: approvals::rules_of(&asked.needs),
+        ttl: asked.ttl.0,
+        uses: asked.max_uses,
+        expires_at: asked.expires_at.0,
+        over,
     }
 }
 
@@ -276,7 +306,8 @@ fn everything_was_met(met: &Met, least: u64) {
             "denied",
             "agent_unknown agent_suspended agent_expired agent_retired owner_disabled not_owner \
              task_closed suspended tool_not_allowed forbidden no_grant grant_revoked grant_expired \
-             grant_exhausted not_yet_valid approval_required id_reused invalid_arguments",
+             grant_exhausted not_yet_valid approval_required approval_denied id_reused \
+             invalid_arguments",
         ),
         ("narrowed", "approval_required grant_expired grant_exhausted"),
         ("torn down", "task agent"),
@@ -290,6 +321,16 @@ fn everything_was_met(met: &Met, least: u64) {
         ("allowed", "by an operator's grant"),
         ("allowed", "by a grant that policy gave"),
         ("allowed", "by an earlier call's grant"),
+        ("allowed", "by an approved grant"),
+        ("waits", "on what was asked before"),
+        ("waits", "anew: expired"),
+        ("waits", "anew: taken back"),
+        ("recorded", "approval.requested"),
+        ("recorded", "approval.granted"),
+        ("recorded", "approval.denied"),
+        ("recorded", "approval.expired"),
+        ("recorded", "approval.withdrawn"),
+        ("grant", "approved for something else"),
         ("allowed", "a person"),
         ("allowed", "with told properties"),
         ("allowed", "with disclosed fields"),

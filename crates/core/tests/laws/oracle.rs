@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 
 use bailiwick_core::command::{Authorize, Subject};
-use bailiwick_core::event::{Call, Fact, GrantIssued, Issuance, Recorded, Selector};
+use bailiwick_core::event::{
+    ApprovalRequested, Call, Fact, GrantIssued, Issuance, Recorded, Selector,
+};
 use bailiwick_core::id::{GrantId, OwnerId, Resource, TaskId};
 use bailiwick_core::policy::{Decision, Restrictions};
 use bailiwick_core::state::{Verdicts, View};
@@ -139,7 +141,7 @@ impl Oracle<'_> {
         };
         let uses = self.uses(id);
         let as_policy_says = grant.issuance == Issuance::Operator
-            || (asked.approvals.is_empty()
+            || (self.is_approved(grant, asked)
                 && asked.ttl.is_none_or(|ttl| self.now < grant.not_before.after(ttl))
                 && asked.max_uses.is_none_or(|max| uses < max));
         holder
@@ -148,10 +150,31 @@ impl Oracle<'_> {
             && grant.scope.covers(&ask.resource)
             && grant.task.is_none_or(|task| ask.task == Some(task))
             && grant.tool.as_ref().is_none_or(|tool| ask.tool.as_ref() == Some(tool))
+            && self.is_shown(grant, ask)
             && grant.not_before <= self.now
             && self.now < grant.expires_at
             && uses < grant.max_uses
             && !self.is_taken_back(id, grant, ask, owner)
+    }
+
+    fn approval(&self, grant: &GrantIssued) -> Option<&ApprovalRequested> {
+        match &self.log[usize::try_from(grant.approval?.0).unwrap()].event.fact {
+            Fact::ApprovalRequested(asked) => Some(asked),
+            _ => None,
+        }
+    }
+
+    fn is_approved(&self, grant: &GrantIssued, asked: &Restrictions) -> bool {
+        let met = self.approval(grant).map_or(&[][..], |approval| &approval.needs);
+        asked.approvals.iter().all(|rule| met.contains(rule))
+    }
+
+    /// Histories have no arguments and no disclosed fields: what is left of a call is compared.
+    fn is_shown(&self, grant: &GrantIssued, ask: &Authorize) -> bool {
+        self.approval(grant).filter(|asked| asked.request.is_none()).is_none_or(|asked| {
+            let call = &asked.call;
+            call.task == ask.task && call.tool == ask.tool && call.resource == ask.resource
+        })
     }
 
     fn uses(&self, id: GrantId) -> u32 {

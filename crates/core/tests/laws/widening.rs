@@ -2,7 +2,8 @@
 
 use bailiwick_core::command::{Answer, Command, Submission};
 use bailiwick_core::event::{Actor, Role, Selector};
-use bailiwick_core::id::{CallId, GrantId, TaskId};
+use bailiwick_core::id::{ApprovalId, CallId, GrantId, TaskId};
+use bailiwick_core::record::hash::Digest;
 use bailiwick_core::time::Time;
 use proptest::prelude::*;
 
@@ -18,7 +19,7 @@ fn by_agent(ledger: &Ledger, kind: usize, n: usize) -> Command {
     let agent = ["helper", "helper", "second", "third"][n % 4];
     let at = n as u64 * 7 % ledger.state.next_index();
     let action = ACTIONS[n % 3];
-    match kind % 24 {
+    match kind % 27 {
         0..4 => Command::RequestGrant(terms(agent, action, RESOURCES[n % 4])),
         4 => Command::RequestGrant(terms(agent, action, "crm://**")),
         5 => Command::OpenTask(open_task(agent)),
@@ -39,6 +40,17 @@ fn by_agent(ledger: &Ledger, kind: usize, n: usize) -> Command {
         20 => Command::ActivatePolicies,
         21 => Command::EnableOwner { owner: id("alice") },
         22 => Command::IssueCredential(credential("mine", Role::Admin, None)),
+        23..26 => {
+            let approvals = ledger.state.approvals();
+            let all: Vec<ApprovalId> = approvals.after(None).map(|(id, _)| id).collect();
+            let approval = all.get(n % all.len().max(1)).copied().unwrap_or(ApprovalId(at));
+            let shown = approvals.get(approval).map_or(Digest([0; 32]), |known| known.asked.shown);
+            match kind % 27 {
+                23 => Command::Approve { approval, shown, reason: None },
+                24 => Command::DenyApproval { approval, reason: None },
+                _ => Command::WithdrawApproval { approval, reason: None },
+            }
+        }
         _ => Command::UpdateOwner(write_owner("alice")),
     }
 }
@@ -53,7 +65,7 @@ proptest! {
     #[test]
     fn nothing_that_an_agents_own_key_submits_widens_anything(
         steps in steps(60),
-        commands in prop::collection::vec((0..24_usize, 0..32_usize), 1..24),
+        commands in prop::collection::vec((0..27_usize, 0..32_usize), 1..24),
     ) {
         let mut story = Story::new();
         for step in &steps {

@@ -1,6 +1,8 @@
 //! Requests in flight, and what a revocation may name about them.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bailiwick_client::authority::{Ask, Permit};
 use bailiwick_client::guard::Held;
@@ -40,6 +42,8 @@ pub(super) struct Deciding {
     pub(super) ask: Ask,
     /// The client no longer wants it.
     pub(super) cancelled: bool,
+    /// Says so to what waits for people on its behalf.
+    pub(super) gone: Arc<AtomicBool>,
 }
 
 /// A call that the server works on.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bailiwick_client::Error;
@@ -21,6 +22,7 @@ use tokio::time::Instant;
 
 use super::Session;
 use super::calls::{CALLS_MAX, Deciding, Pending, Running};
+use super::people::People;
 use super::writer::Leave;
 use crate::denial::{self, Decision};
 use crate::frame::{INVALID_PARAMS, Id, Key, Reply, ToolCall, members, parse_call};
@@ -40,6 +42,14 @@ pub(super) struct Waiting {
     ask: Ask,
     /// Until when it is to be decided.
     pub(super) until: Instant,
+    /// Set when the client does not want it any more.
+    gone: Arc<AtomicBool>,
+}
+
+/// A question that was put, or waits to be.
+pub(super) struct Asked {
+    ask: Ask,
+    gone: Arc<AtomicBool>,
 }
 
 /// A question's answer.
@@ -51,7 +61,7 @@ pub(super) struct Decided {
 impl<A: Authority> Session<A> {
     /// Puts a call to the authority, now or when its permit could be used; the answer for the client
     /// when it cannot even be asked about.
-    pub(super) fn ask(&mut self, id: &Id, params: Option<&RawValue>) -> Result<Ask, Vec<u8>> {
+    pub(super) fn ask(&mut self, id: &Id, params: Option<&RawValue>) -> Result<Asked, Vec<u8>> {
         let call = parse_call(params)
             .map_err(|why| denial::error(Some(id), INVALID_PARAMS, &why, None))?;
         if self.requests.calls() >= CALLS_MAX {
@@ -66,7 +76,8 @@ impl<A: Authority> Session<A> {
         // Its arguments stand in the line already.
         let asked = Ask { arguments: None, disclosed: BTreeMap::new(), ..ask.clone() };
         let (key, until) = (id.key().clone(), Instant::now() + AUTHORIZE_TIMEOUT);
-        let waiting = Waiting { key, ask, until };
+        let gone = Arc::new(AtomicBool::new(false));
+        let waiting = Waiting { key, ask, until, gone: Arc::clone(&gone) };
         match self.guard.may_ask(self.pulse.clock().now()) {
             Ok(()) => self.put(waiting),
             Err(ended) if self.is_worth_waiting(ended) => self.waiting.push(waiting),
@@ -76,7 +87,7 @@ impl<A: Authority> Session<A> {
                 return Err(denial::undecided(id, &text, &decision));
             }
         }
-        Ok(asked)
+        Ok(Asked { ask: asked, gone })
     }
 
     /// Whether what a call may not be asked about for will be over in a moment: the first lease is on
@@ -85,11 +96,13 @@ impl<A: Authority> Session<A> {
         ended == Ended::Behind || !self.had_lease
     }
 
-    fn put(&mut self, Waiting { key, ask, until }: Waiting) {
+    fn put(&mut self, Waiting { key, ask, until, gone }: Waiting) {
         let authority = Arc::clone(&self.authority);
         let task = Arc::clone(&self.task);
+        let people = People { wait: self.config.wait_for_approval, gone };
         let decided = async move {
-            let result = decide(authority.as_ref(), &task, ask, until).await;
+            let result = decide(authority.as_ref(), &task, ask.clone(), until).await;
+            let result = people.answered(authority.as_ref(), ask, result).await;
             Decided { key, result }
         };
         self.deciding.push(decided.boxed());
@@ -123,7 +136,7 @@ impl<A: Authority> Session<A> {
     fn give_up(&mut self, key: &Key) {
         let Some(Pending::Deciding(call)) = self.requests.take(key) else { return };
         let (code, message) = (DenialCode::Unavailable, DEAF.to_owned());
-        self.refuse(&call, &Denial { code, message, receipt: None });
+        self.refuse(&call, &Denial { code, message, receipt: None, approval: None });
     }
 
     fn question(&mut self, call: &ToolCall<'_>) -> Result<Ask, (DenialCode, String)> {
@@ -156,9 +169,10 @@ impl<A: Authority> Session<A> {
         })
     }
 
-    pub(super) fn wait_for_decision(&mut self, id: Id, ask: Ask, line: Vec<u8>) {
+    pub(super) fn wait_for_decision(&mut self, id: Id, asked: Asked, line: Vec<u8>) {
         let key = id.key().clone();
-        let call = Deciding { id, line, ask, cancelled: false };
+        let Asked { ask, gone } = asked;
+        let call = Deciding { id, line, ask, cancelled: false, gone };
         self.requests.insert(key, Pending::Deciding(Box::new(call)));
     }
 
@@ -170,8 +184,8 @@ impl<A: Authority> Session<A> {
             Ok((Ruling::Denied(denial), _)) => return self.refuse(&call, &denial),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "no decision");
-                let denial =
-                    Denial { code: DenialCode::Unavailable, message: String::new(), receipt: None };
+                let (code, message) = (DenialCode::Unavailable, String::new());
+                let denial = Denial { code, message, receipt: None, approval: None };
                 return self.refuse(&call, &denial);
             }
         };
@@ -184,7 +198,8 @@ impl<A: Authority> Session<A> {
         if call.cancelled || ended.is_some() {
             self.report(unused(&permit));
             let code = ended.map_or(DenialCode::Unavailable, Ended::code);
-            let denial = Denial { code, message: String::new(), receipt: Some(permit.receipt) };
+            let (message, receipt) = (String::new(), Some(permit.receipt));
+            let denial = Denial { code, message, receipt, approval: None };
             return self.refuse(&call, &denial);
         }
         let bytes_in = call.line.len() as u64;
@@ -212,9 +227,15 @@ impl<A: Authority> Session<A> {
             decision_id: no.call(),
             evaluation_id: Some(call.ask.call_id.clone()),
             receipt: no.receipt,
+            approval: no.approval.clone(),
             ..Decision::new(no.code)
         };
-        let text = denial::words(call.ask.tool.as_str(), no.code, &no.message);
+        let mut text = denial::words(call.ask.tool.as_str(), no.code, &no.message);
+        if no.code == DenialCode::ApprovalRequired
+            && let Some(awaited) = &no.approval
+        {
+            text = format!("{text} {}", denial::how_to_approve(awaited));
+        }
         self.client.send(if denial::is_undecided(no.code) {
             denial::undecided(&call.id, &text, &decision)
         } else {

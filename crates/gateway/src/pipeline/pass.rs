@@ -1,5 +1,7 @@
 //! What passes, in both directions.
 
+use std::sync::atomic::Ordering;
+
 use bailiwick_client::Authority;
 
 use super::Session;
@@ -65,7 +67,7 @@ impl<A: Authority> Session<A> {
                 } else if method == TOOLS_CALL {
                     match self.ask(&id, params) {
                         Err(answer) => self.client.send(answer),
-                        Ok(ask) => self.wait_for_decision(id, ask, line),
+                        Ok(asked) => self.wait_for_decision(id, asked, line),
                     }
                 } else {
                     let listing = method == TOOLS_LIST;
@@ -99,7 +101,10 @@ impl<A: Authority> Session<A> {
             return;
         };
         match self.requests.get_mut(id.key()) {
-            Some(Pending::Deciding(call)) => call.cancelled = true,
+            Some(Pending::Deciding(call)) => {
+                call.cancelled = true;
+                call.gone.store(true, Ordering::Relaxed);
+            }
             Some(Pending::Passed | Pending::Listing) => {
                 self.server.send(line);
                 self.requests.end(id.key().clone());

@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use bailiwick_client::Error;
 use bailiwick_client::authority::{
-    Ask, Authority, Denial, NewTask, Permit, Ping, Pong, Receipt, Ruling, Signals,
+    Ask, Authority, Awaited, Denial, NewTask, Permit, Ping, Pong, Receipt, Ruling, Signals,
 };
 use bailiwick_client::revocations::Signal;
 use bailiwick_core::command::Finish;
 use bailiwick_core::event::{Actor, DenialCode, Selector};
 use bailiwick_core::feed::Item;
-use bailiwick_core::id::{CallId, GrantId, PointId, TaskId};
-use bailiwick_core::record::hash::Link;
+use bailiwick_core::id::{ApprovalId, CallId, GrantId, PointId, TaskId};
+use bailiwick_core::record::hash::{Digest, Link};
+use bailiwick_core::state::ApprovalStatus;
 use bailiwick_core::time::Time;
 use bailiwick_gateway::mapping::Mapping;
 use bailiwick_gateway::pipeline::{self, Config, Ending};
@@ -54,6 +55,8 @@ pub(crate) struct Script {
     pinged: watch::Sender<Option<u64>>,
     pings: AtomicU64,
     left: Mutex<Vec<PointId>>,
+    /// What people say.
+    pub(crate) said: watch::Sender<ApprovalStatus>,
 }
 
 impl Script {
@@ -73,6 +76,7 @@ impl Script {
             pinged: watch::Sender::new(None),
             pings: AtomicU64::new(0),
             left: Mutex::default(),
+            said: watch::Sender::new(ApprovalStatus::Pending),
         }
     }
 
@@ -166,6 +170,13 @@ impl Authority for Script {
         std::future::ready(Ok(()))
     }
 
+    async fn approval(&self, id: ApprovalId, _: Duration) -> Result<ApprovalStatus, Error> {
+        assert_eq!(id, ApprovalId(70));
+        let mut said = self.said.subscribe();
+        let said = said.wait_for(|said| *said != ApprovalStatus::Pending).await.unwrap();
+        Ok(*said)
+    }
+
     fn revocations(&self, _: Option<u64>) -> Signals {
         let heard = self.heard.lock().unwrap().take().unwrap();
         Box::pin(futures::stream::unfold(heard, |mut heard| async {
@@ -206,7 +217,20 @@ pub(crate) fn allowed(index: u64) -> Ruling {
 
 pub(crate) fn denied(code: DenialCode, index: Option<u64>) -> Ruling {
     let receipt = index.map(|index| Receipt { index, link: Link([0xab; 32]) });
-    Ruling::Denied(Denial { code, message: "nothing covers it".to_owned(), receipt })
+    let message = "nothing covers it".to_owned();
+    Ruling::Denied(Denial { code, message, receipt, approval: None })
+}
+
+/// Approval 70 is waited for.
+pub(crate) fn waits() -> Ruling {
+    let awaited = Awaited {
+        id: ApprovalId(70),
+        expires_at: "2026-11-23T14:00:00Z".to_owned(),
+        shown: Digest([0xcd; 32]),
+    };
+    let receipt = Some(Receipt { index: 71, link: Link([0xab; 32]) });
+    let (code, message) = (DenialCode::ApprovalRequired, "a human has to".to_owned());
+    Ruling::Denied(Denial { code, message, receipt, approval: Some(awaited) })
 }
 
 pub(crate) fn item(number: u64, index: u64, selector: Selector, suspend: bool) -> Item {
@@ -286,7 +310,9 @@ impl Desk {
         let mapping = Mapping::parse(demo_server::TOOLS, None, Path::new("/srv")).unwrap();
         let agent = "support".parse().unwrap();
         let point = PointId::new(POINT).unwrap();
-        let config = Config { agent, on_behalf_of: None, task: None, mapping, point };
+        let wait_for_approval = PATIENCE;
+        let config =
+            Config { agent, on_behalf_of: None, task: None, mapping, wait_for_approval, point };
         let (near, far) = tokio::io::duplex(ROOM);
         let (reader, writer) = tokio::io::split(near);
         let authority = Arc::new(Script::new());

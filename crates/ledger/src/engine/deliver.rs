@@ -135,6 +135,6 @@ pub(super) const fn allowed_call(answer: &Answer) -> Option<(CallId, &Allowed)> 
 fn suspended(answer: &Answer) -> Answer {
     let call = allowed_call(answer).map_or(CallId(0), |(call, _)| call);
     let message = "it was revoked while it was being recorded".to_owned();
-    let result = Err(Denied { code: DenialCode::Suspended, message });
+    let result = Err(Denied { code: DenialCode::Suspended, message, approval: None });
     Answer::Decided(Decision { call, result, repeats: None })
 }

@@ -134,14 +134,15 @@ impl Engine {
         if !appended && self.looked.elapsed() >= LOOK_EVERY { self.look() } else { Going::On }
     }
 
-    /// The system's own command when grants have run out.
+    /// The system's own command when grants or approvals have run out.
     fn expire(&mut self) -> Option<Waiting> {
         if self.last_tick.elapsed() < TICK {
             return None;
         }
         self.last_tick = Instant::now();
         let now = self.clock.read();
-        let has_run_out = self.state.grants().run_out(self.state.marks(), now).next().is_some();
+        let has_run_out = self.state.grants().run_out(self.state.marks(), now).next().is_some()
+            || self.state.approvals().overdue(now).next().is_some();
         has_run_out.then(|| Waiting::by_system(Command::Expire))
     }
 

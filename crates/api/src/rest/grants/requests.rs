@@ -7,7 +7,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use bailiwick_core::command::{Command, Done};
 use bailiwick_core::event::{DenialCode, Fact, Scope};
-use bailiwick_core::id::{Action, AgentId, GrantId, GrantRequestId, OwnerId, TaskId, Text};
+use bailiwick_core::id::{
+    Action, AgentId, ApprovalId, GrantId, GrantRequestId, OwnerId, TaskId, Text,
+};
 use bailiwick_core::state::PendingRequest;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -30,11 +32,14 @@ pub(crate) struct Requested {
     /// The request.
     #[serde(flatten)]
     recorded: Recorded,
-    /// `issued` by the agent's own policy, `denied` by it, or `pending` until an operator answers.
+    /// `issued` by the agent's own policy, `denied` by it, or `pending` until people do.
     status: &'static str,
     /// The grant, when it was issued.
     #[schema(value_type = Option<String>)]
     grant: Option<GrantId>,
+    /// The approval that people are asked for, when it waits for that.
+    #[schema(value_type = Option<String>)]
+    approval: Option<ApprovalId>,
     /// Why not, when it was denied just now.
     #[schema(value_type = Option<String>)]
     denied_by: Option<DenialCode>,
@@ -84,13 +89,15 @@ pub(crate) async fn create(
     let outcome = desk.submit(&caller, about, command).await?;
     let answer = answer(&desk, &outcome.done).await?;
     let recorded = outcome.recorded(answer.request.to_string());
-    let (status, grant, denied_by) = (answer.status, outcome.done.grant, answer.denied_by);
-    Ok(json(StatusCode::OK, &Requested { recorded, status, grant, denied_by }))
+    let Answered { status, approval, denied_by, .. } = answer;
+    let grant = outcome.done.grant;
+    Ok(json(StatusCode::OK, &Requested { recorded, status, grant, approval, denied_by }))
 }
 
 struct Answered {
     request: GrantRequestId,
     status: &'static str,
+    approval: Option<ApprovalId>,
     denied_by: Option<DenialCode>,
 }
 
@@ -100,11 +107,14 @@ async fn answer(desk: &Desk, done: &Done) -> Result<Answered, Problem> {
     let index = done.index;
     let request = GrantRequestId(index);
     if done.grant.is_some() {
-        return Ok(Answered { request, status: "issued", denied_by: None });
+        return Ok(Answered { request, status: "issued", approval: None, denied_by: None });
     }
-    let pending = desk.read(move |state| state.requests().contains_key(&request)).await?;
-    if pending {
-        return Ok(Answered { request, status: "pending", denied_by: None });
+    let pending = desk.read(move |state| {
+        let pending = state.requests().contains_key(&request);
+        pending.then(|| state.approvals().of_request(request))
+    });
+    if let Some(approval) = pending.await? {
+        return Ok(Answered { request, status: "pending", approval, denied_by: None });
     }
     let ledger = desk.ledger.clone();
     let events = blocking(move || ledger.events(index, 1)).await??;
@@ -112,7 +122,8 @@ async fn answer(desk: &Desk, done: &Done) -> Result<Answered, Problem> {
         if let Fact::GrantDenied(denied) = &recorded.event.fact { Some(denied) } else { None }
     });
     let request = denied.map_or(request, |denied| denied.request);
-    Ok(Answered { request, status: "denied", denied_by: denied.map(|denied| denied.code) })
+    let denied_by = denied.map(|denied| denied.code);
+    Ok(Answered { request, status: "denied", approval: None, denied_by })
 }
 
 /// List requests that wait for an answer. An agent sees its own.

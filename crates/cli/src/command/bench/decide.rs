@@ -1,5 +1,5 @@
 //! Durable decisions a second: over HTTP, beside a hello-world of the same server in the same run,
-//! and in process.
+//! and in process; or the rules alone, without any of that.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,8 +15,12 @@ use super::Target;
 use super::furnish::{self, Load};
 use super::latency::Latencies;
 use super::load::{self, Requests, Run};
+use super::process;
 use crate::config;
+use crate::exit::usage;
 use crate::service::Service;
+
+mod alone;
 
 /// Arguments of `bench decide`.
 #[derive(Debug, clap::Args)]
@@ -33,11 +37,37 @@ pub(super) struct Args {
     /// Active policies.
     #[arg(long, default_value_t = 20)]
     policies: usize,
+    /// Measure the rules alone, in this process: no server, no log.
+    #[arg(long, conflicts_with_all = ["connections", "nats", "data", "linger_us"])]
+    core: bool,
+    /// Live grants, with `--core`; without it every agent has one.
+    #[arg(long, default_value_t = 100_000, requires = "core")]
+    grants: u64,
     #[command(flatten)]
     target: Target,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Value> {
+    if args.core { rules_alone(args) } else { durable(args) }
+}
+
+fn rules_alone(args: &Args) -> anyhow::Result<Value> {
+    if args.agents == 0 || args.grants == 0 || args.policies < alone::FITTING {
+        let fitting = alone::FITTING;
+        return Err(usage(format!(
+            "there must be an agent, a grant, and the {fitting} policies that fit a call"
+        )));
+    }
+    let load = alone::Load {
+        agents: args.agents as u64,
+        policies: args.policies as u64,
+        grants: args.grants,
+        length: Duration::from_secs(args.seconds),
+    };
+    alone::run(load, || Ok(process::usage(rustix::process::getpid())?.anonymous_kb * 1_024))
+}
+
+fn durable(args: &Args) -> anyhow::Result<Value> {
     let (home, _kept) = args.target.home()?;
     let service = Service::start(&config::Serve {
         ledger: args.target.config(home.clone())?,

@@ -12,6 +12,8 @@ pub(super) struct Usage {
     /// Memory now, and the most there was; kilobytes.
     pub(super) resident_kb: u64,
     pub(super) peak_kb: u64,
+    /// Memory now without what is only a file's, such as its own code; kilobytes.
+    pub(super) anonymous_kb: u64,
     /// Processor time, its own and the kernel's for it.
     pub(super) cpu_seconds: f64,
 }
@@ -26,6 +28,7 @@ pub(super) fn usage(pid: Pid) -> Result<Usage> {
     Ok(Usage {
         resident_kb: kilobytes(&status, "VmRSS:").context("the system tells no memory")?,
         peak_kb: kilobytes(&status, "VmHWM:").context("the system tells no peak of memory")?,
+        anonymous_kb: kilobytes(&status, "RssAnon:").context("the system tells no memory")?,
         cpu_seconds: ticks as f64 / TICKS_PER_SECOND,
     })
 }
@@ -50,6 +53,7 @@ mod tests {
     fn this_process_takes_something() {
         let own = usage(rustix::process::getpid()).unwrap();
         assert!(own.resident_kb > 100 && own.peak_kb >= own.resident_kb, "{own:?}");
+        assert!((1..own.resident_kb).contains(&own.anonymous_kb), "{own:?}");
     }
 
     #[test]

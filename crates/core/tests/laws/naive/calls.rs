@@ -53,6 +53,11 @@ impl World {
 
     fn ask(&mut self) -> Authorize {
         let mut ask = self.parties();
+        if self.chance.percent(6)
+            && let Some(again) = self.as_put_to_people()
+        {
+            return again;
+        }
         if self.chance.percent(55) {
             self.as_granted(&mut ask);
         }
@@ -66,6 +71,35 @@ impl World {
         ask.finishes = self.chance.percent(60);
         self.disclose(&mut ask);
         ask
+    }
+
+    /// What people were asked about a while ago, once more or nearly.
+    fn as_put_to_people(&mut self) -> Option<Authorize> {
+        let n = self.chance.below(5) as usize;
+        let was_told = |name: &str| {
+            ["subject.", "action.", "resource."].iter().any(|part| name.starts_with(part))
+        };
+        let mut asked = self.ledger.log.iter().rev().filter_map(|recorded| {
+            let Fact::ApprovalRequested(asked) = &recorded.event.fact else { return None };
+            let told = asked.call.disclosed.keys().any(|name| was_told(name.as_str()));
+            (!told).then_some(asked)
+        });
+        let call = asked.nth(n)?.call.clone();
+        let subject = match call.agent {
+            Some(agent) => Subject::Agent(agent),
+            None => Subject::Person(call.owner?),
+        };
+        let mut ask = ask_as(subject, call.action.as_str(), call.resource.as_str());
+        ask.task = call.task;
+        ask.tool = call.tool;
+        ask.effect = call.effect;
+        ask.disclosed = call.disclosed;
+        ask.session = call.session;
+        ask.justification = call.justification;
+        if self.chance.percent(10) {
+            ask.effect = Effect::Destructive;
+        }
+        Some(ask)
     }
 
     /// What a recent grant is for, so that grants are used, and asked for when they are no more.

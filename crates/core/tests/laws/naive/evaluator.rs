@@ -11,6 +11,7 @@ use bailiwick_core::event::{
 use bailiwick_core::id::{AgentId, GrantId, GroupId, OwnerId, PolicyId, TaskId};
 use bailiwick_core::time::Time;
 
+use super::approvals::{Rules, Waits, rules};
 use super::facts::{Facts, Standing};
 use super::policies::{Rule, Situation, Tags, lies_within, tags};
 
@@ -55,6 +56,7 @@ pub(super) struct Denial {
     pub(super) grant: Option<GrantId>,
     pub(super) policies: Vec<PolicyId>,
     pub(super) reason: Option<String>,
+    pub(super) approval: Option<Box<Waits>>,
 }
 
 impl From<DenialCode> for Denial {
@@ -74,7 +76,7 @@ pub(super) struct Asked {
     policies: BTreeSet<PolicyId>,
     pub(super) ttl: Option<u64>,
     pub(super) uses: Option<u32>,
-    pub(super) approval: bool,
+    pub(super) approval: Rules,
     just_in_time: bool,
 }
 
@@ -155,11 +157,11 @@ impl Naive {
             }
             Err(missing) => missing,
         };
+        if !asked.approval.is_empty() {
+            return Err(self.unapproved(&party, &asked, ask, now));
+        }
         if !asked.just_in_time {
             return Err(missing);
-        }
-        if asked.approval {
-            return Err(DenialCode::ApprovalRequired.into());
         }
         let uses_left = asked.uses.unwrap_or(MADE_USES).min(USES_MAX) - 1;
         Ok(Answer::Allowed {
@@ -276,7 +278,7 @@ impl Naive {
             policies: all.iter().map(|(id, _)| id.clone()).collect(),
             ttl: all.iter().filter_map(|(_, rule)| rule.ttl).min(),
             uses: all.iter().filter_map(|(_, rule)| rule.uses).min(),
-            approval: all.iter().any(|(_, rule)| rule.approval),
+            approval: rules(all.iter().filter_map(|(_, rule)| rule.approval)),
             just_in_time,
         })
     }
@@ -288,6 +290,7 @@ impl Naive {
             grant: None,
             reason: by.iter().find_map(|(_, rule)| rule.reason).map(ToOwned::to_owned),
             policies: by.into_iter().map(|(id, _)| id).collect(),
+            approval: None,
         };
         // A resource of a hundred segments and more is none that policies can judge.
         if of.ask.resource.as_str().matches('/').count() >= 100 {
@@ -403,18 +406,24 @@ pub(super) fn is_named(pattern: &str, action: &str) -> bool {
 /// names of its own, and all of it within limits.
 fn may_disclose(by: &Submission, ask: &Authorize) -> bool {
     debug_assert!(matches!(by.command, Command::Authorize(_)), "only calls are decided here");
+    let may_tell = match &by.actor {
+        Actor::System => true,
+        Actor::Credential { role, .. } | Actor::Token { role, .. } => {
+            [Role::Admin, Role::Enforcer].contains(role)
+        }
+    };
+    let Some(fields) = disclosed(ask).filter(|_| may_tell || ask.told.is_none()) else {
+        return false;
+    };
+    let bytes: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+    fields.len() <= 64 && bytes <= 16_384
+}
+
+/// All that is disclosed of a call, each under a name of its own.
+pub(super) fn disclosed(ask: &Authorize) -> Option<Vec<(String, String)>> {
     let mut fields: Vec<(String, String)> =
         ask.disclosed.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
     if let Some(told) = &ask.told {
-        let may_tell = match &by.actor {
-            Actor::System => true,
-            Actor::Credential { role, .. } | Actor::Token { role, .. } => {
-                [Role::Admin, Role::Enforcer].contains(role)
-            }
-        };
-        if !may_tell {
-            return false;
-        }
         let parts =
             [("subject", &told.subject), ("action", &told.action), ("resource", &told.resource)];
         for (part, properties) in parts {
@@ -424,12 +433,11 @@ fn may_disclose(by: &Submission, ask: &Authorize) -> bool {
                 let list = format!("[{}]", list.join(","));
                 let name = format!("{part}.{name}");
                 if list.len() > 2_048 || fields.iter().any(|(known, _)| *known == name) {
-                    return false;
+                    return None;
                 }
                 fields.push((name, list));
             }
         }
     }
-    let bytes: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
-    fields.len() <= 64 && bytes <= 16_384
+    Some(fields)
 }

@@ -20,6 +20,8 @@ pub(super) struct Facts {
     /// Issued, returned, expired, exhausted.
     pub(super) grants: Vec<Arc<Recorded>>,
     pub(super) allowed: Vec<Arc<Recorded>>,
+    /// Approvals: requested, granted, denied, expired, withdrawn.
+    pub(super) approvals: Vec<Arc<Recorded>>,
     /// Denials and findings.
     pub(super) denied: Vec<Arc<Recorded>>,
     pub(super) finished: Vec<Arc<Recorded>>,
@@ -48,6 +50,7 @@ impl Facts {
             (matches!(kind, 50..=53), &mut self.policies),
             (matches!(kind, 81 | 83..=85), &mut self.grants),
             (kind == 110, &mut self.allowed),
+            (matches!(kind, 100..=104), &mut self.approvals),
             (matches!(kind, 111 | 130), &mut self.denied),
             (kind == 112, &mut self.finished),
             (matches!(kind, 22 | 32 | 34 | 71 | 120 | 121), &mut self.taken_back),
@@ -177,7 +180,18 @@ impl Facts {
 
     /// Policies in force: the stage as it stood when it was activated last.
     pub(super) fn in_force(&self) -> BTreeMap<&PolicyId, &'static Rule> {
-        let activated = |r: &Arc<Recorded>| matches!(r.event.fact, Fact::PoliciesActivated(_));
+        self.in_force_before(u64::MAX)
+    }
+
+    /// The names of those that were in force when this event was recorded.
+    pub(super) fn in_force_at(&self, index: u64) -> BTreeMap<&PolicyId, &'static str> {
+        self.in_force_before(index).into_iter().map(|(id, rule)| (id, rule.name)).collect()
+    }
+
+    fn in_force_before(&self, index: u64) -> BTreeMap<&PolicyId, &'static Rule> {
+        let activated = |r: &Arc<Recorded>| {
+            r.place.index < index && matches!(r.event.fact, Fact::PoliciesActivated(_))
+        };
         let Some(last) = self.policies.iter().rposition(activated) else { return BTreeMap::new() };
         let mut stage = BTreeMap::new();
         for recorded in &self.policies[..last] {

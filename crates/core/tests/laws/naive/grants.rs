@@ -1,7 +1,9 @@
 //! Which grant a call uses, and why it may use none.
 
 use bailiwick_core::command::{Authorize, Subject};
-use bailiwick_core::event::{DenialCode, Fact, GrantIssued, Issuance, Recorded, Scope, Selector};
+use bailiwick_core::event::{
+    ApprovalRequested, DenialCode, Fact, GrantIssued, Issuance, Recorded, Scope, Selector,
+};
 use bailiwick_core::id::{GrantId, OwnerId};
 use bailiwick_core::time::Time;
 
@@ -128,8 +130,12 @@ impl Naive {
         if grant.fact.issuance == Issuance::Operator {
             return None;
         }
+        if !self.is_shown(grant.fact, party, ask) {
+            self.meet("grant", "approved for something else");
+            return Some(DenialCode::ApprovalMismatch);
+        }
         // What policy alone issued goes no further than policy goes now.
-        let fault = if asked.approval {
+        let fault = if !self.is_approved(grant.fact, &asked.approval) {
             DenialCode::ApprovalRequired
         } else if asked.ttl.is_some_and(|ttl| now.0 >= later(grant.fact.not_before.0, ttl)) {
             DenialCode::GrantExpired
@@ -161,6 +167,23 @@ impl Naive {
             },
             _ => false,
         })
+    }
+
+    /// Whether a selector names what people are asked for.
+    pub(super) fn names_approval(selector: &Selector, asked: &ApprovalRequested) -> bool {
+        match selector {
+            Selector::Grant(_) => false,
+            Selector::Agent(id) => asked.call.agent.as_ref() == Some(id),
+            Selector::Owner(id) => asked.owner == *id,
+            Selector::Task(id) => asked.call.task == Some(*id),
+            Selector::Tool(id) => asked.call.tool.as_ref() == Some(id),
+            Selector::Resource(prefix) => {
+                let a_part = matches!(asked.scope, Scope::Within(_))
+                    && lies_within(prefix.as_str(), root(&asked.scope));
+                a_part || lies_within(root(&asked.scope), prefix.as_str())
+            }
+            Selector::All => true,
+        }
     }
 
     /// Whether something took back what this very call names, after the grant was issued. What took

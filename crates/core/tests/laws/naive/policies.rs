@@ -91,7 +91,7 @@ pub(super) struct Rule {
     pub(super) ttl: Option<u64>,
     pub(super) uses: Option<u32>,
     pub(super) just_in_time: bool,
-    pub(super) approval: bool,
+    pub(super) approval: Option<&'static str>,
     pub(super) reason: Option<&'static str>,
 }
 
@@ -109,7 +109,7 @@ const fn permit(
         ttl: None,
         uses: None,
         just_in_time: false,
-        approval: false,
+        approval: None,
         reason: None,
     }
 }
@@ -135,8 +135,8 @@ impl Rule {
         Self { uses: Some(uses), ..self }
     }
 
-    const fn approval(self) -> Self {
-        Self { approval: true, ..self }
+    const fn approval(self, rule: &'static str) -> Self {
+        Self { approval: Some(rule), ..self }
     }
 
     const fn reason(self, reason: &'static str) -> Self {
@@ -183,7 +183,7 @@ pub(super) const FAMILY: &[Rule] = &[
         r#"@approval("group:staff") permit (principal is Owner, action, resource)
            when { context has session };"#,
     )
-    .approval(),
+    .approval("group:staff"),
     permit(
         "crm_owners",
         |s| Some(!s.is_agent && s.within("crm://")),
@@ -217,7 +217,7 @@ pub(super) const FAMILY: &[Rule] = &[
            action == Action::"pay/send", resource in Resource::"pay://bank");"#,
     )
     .just_in_time()
-    .approval(),
+    .approval("owner"),
     permit(
         "approved_gold",
         |s| Some(!s.is_agent && s.does(&["crm/write"]) && says(s.resource_tags, "tier", "gold")),
@@ -225,7 +225,7 @@ pub(super) const FAMILY: &[Rule] = &[
            permit (principal is Owner, action == Action::"crm/write", resource)
            when { resource.hasTag("tier") && resource.getTag("tier").contains("gold") };"#,
     )
-    .approval(),
+    .approval("2 of group:staff"),
     permit(
         "a1_pays",
         |s| Some(s.is_agent && s.id == "a1" && s.does(&["pay/send"])),

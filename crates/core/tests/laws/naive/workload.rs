@@ -9,8 +9,11 @@ use bailiwick_core::command::{
     WriteAgent, WriteOwner,
 };
 use bailiwick_core::event::{Actor, Allow, Entity, Recorded, Role, Selector};
-use bailiwick_core::id::{AgentId, CallId, GrantId, GrantRequestId, PolicyId, TaskId, Text};
+use bailiwick_core::id::{
+    AgentId, ApprovalId, CallId, GrantId, GrantRequestId, PolicyId, TaskId, Text,
+};
 use bailiwick_core::properties::Properties;
+use bailiwick_core::record::hash::Digest;
 use bailiwick_core::state::View;
 use bailiwick_core::time::{Span, Time};
 use serde_json::json;
@@ -119,6 +122,11 @@ impl World {
         for role in [Role::Admin, Role::Operator, Role::Enforcer, Role::Auditor] {
             ledger.given(Command::IssueCredential(credential(&role.to_string(), role, None)));
         }
+        for owner in &OWNERS[..3] {
+            let key = credential(owner, Role::Approver, None);
+            let owner = Some(id(owner));
+            ledger.given(Command::IssueCredential(IssueCredential { owner, ..key }));
+        }
         for (n, name) in FIRST[first % FIRST.len()].iter().enumerate() {
             ledger.given(put_policy(&format!("k{n}"), named(name).text));
         }
@@ -170,6 +178,9 @@ impl World {
         if self.chance.percent(60) {
             return self.call();
         }
+        if self.chance.percent(18) {
+            return self.answer_people();
+        }
         let command = match self.chance.below(492) {
             0..120 => self.issue(),
             120..155 => {
@@ -193,6 +204,38 @@ impl World {
             _ => Command::Expire,
         };
         let by = self.administrator(&command);
+        self.keyed_or_not(by, command)
+    }
+
+    /// What people say to what they are asked, most of the time to something that waits.
+    fn answer_people(&mut self) -> Submission {
+        let waiting: Vec<ApprovalId> =
+            self.ledger.state.approvals().all_pending().map(|(id, _)| id).collect();
+        let approval = if waiting.is_empty() || self.chance.percent(5) {
+            ApprovalId(self.recent(&[100]))
+        } else {
+            self.chance.one(&waiting)
+        };
+        let asked = self.naive.approval(approval);
+        let shown = asked.map_or(Digest([0; 32]), |asked| asked.shown);
+        let holder = asked.and_then(|asked| asked.call.agent.clone());
+        let person = key(self.chance.one(&OWNERS[..3]), Role::Approver);
+        let (by, command) = match self.chance.below(100) {
+            0..75 => (person, Command::Approve { approval, shown, reason: None }),
+            75..78 => (person, Command::Approve { approval, shown: Digest([1; 32]), reason: None }),
+            78..80 => (
+                key("operator", Role::Operator),
+                Command::Approve { approval, shown, reason: None },
+            ),
+            80..90 => {
+                let reason = self.chance.percent(50).then(|| text("not today"));
+                (person, Command::DenyApproval { approval, reason })
+            }
+            _ => {
+                let agent = holder.map_or_else(|| self.agent(), |agent| agent.to_string());
+                (key(&agent, Role::Agent), Command::WithdrawApproval { approval, reason: None })
+            }
+        };
         self.keyed_or_not(by, command)
     }
 
