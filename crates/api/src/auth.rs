@@ -57,13 +57,11 @@ enum Standing {
 impl Caller {
     /// The caller whose key or token stands in `headers`.
     pub(crate) async fn of(desk: &Desk, headers: &HeaderMap) -> Result<Self, Problem> {
-        let caller = match bearer(headers) {
-            Err(problem) => Err(problem),
+        match bearer(headers)? {
             // No key holds a dot, and no token is without.
-            Ok(token) if token.contains('.') => Self::of_token(desk, token).await,
-            Ok(key) => Self::of_key(desk, key),
-        };
-        caller.map_err(|problem| problem.pointing_to(&desk.settings.resource_metadata))
+            token if token.contains('.') => Self::of_token(desk, token).await,
+            key => Self::of_key(desk, key),
+        }
     }
 
     fn of_key(desk: &Desk, key: &str) -> Result<Self, Problem> {

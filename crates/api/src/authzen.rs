@@ -103,7 +103,7 @@ impl<'a> Asking<'a> {
     async fn decide(&self, body: Members, number: Option<usize>) -> Result<Decided, Problem> {
         let (desk, parts) = (self.desk, self.parts);
         let commit = |arguments: &_| desk.ledger.commitment(arguments);
-        let mut question = match question::read(body, reading(desk, &self.caller), commit)? {
+        let mut question = match question::read(body, reading(desk, &self.caller, parts), commit)? {
             Asked::Question(question) => question,
             Asked::OfNobody(kind) => return answer::of_nobody(&kind),
         };
@@ -126,10 +126,11 @@ impl<'a> Asking<'a> {
 }
 
 /// How a caller's questions are read.
-fn reading<'a>(desk: &'a Desk, caller: &Caller) -> Reading<'a> {
+fn reading<'a>(desk: &'a Desk, caller: &Caller, parts: &'a Parts) -> Reading<'a> {
     Reading {
         person_types: &desk.settings.person_types,
         is_believed: matches!(caller.role, Role::Admin | Role::Enforcer),
+        request_id: parts.headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok()),
     }
 }
 

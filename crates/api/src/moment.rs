@@ -14,31 +14,15 @@ const EPOCH_DAYS: u64 = 719_468;
 
 /// Writes a moment to the nanosecond, without a fraction where there is none.
 pub(crate) fn text(time: Time) -> String {
-    let (seconds, nanos) = (time.0 / 1_000_000_000, time.0 % 1_000_000_000);
-    let (year, month, day) = date(seconds / DAY_SECONDS);
-    let clock = seconds % DAY_SECONDS;
-    let (hour, minute, second) = (clock / 3_600, clock / 60 % 60, clock % 60);
+    let nanos = time.0 % 1_000_000_000;
     let mut text = String::with_capacity(30);
     // Writing to a string cannot fail.
-    let _ = write!(text, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
+    let _ = write!(text, "{}", time.utc());
     if nanos > 0 {
         let _ = write!(text, ".{nanos:09}");
     }
     text.push('Z');
     text
-}
-
-/// Year, month and day of a day since the epoch. The year begins in March while it is computed, so
-/// that the leap day is the last of its year.
-fn date(days: u64) -> (u64, u64, u64) {
-    let days = days + EPOCH_DAYS;
-    let (era, day) = (days / ERA_DAYS, days % ERA_DAYS);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let first = (153 * month + 2) / 5;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    (era * 400 + year + next, month, day - first + 1)
 }
 
 /// Reads a moment with any offset.
@@ -113,7 +97,8 @@ fn days(year: u64, month: u64, day: u64) -> Option<u64> {
     let before = 365 * of_era + of_era / 4 - of_era / 100 + (153 * month_of + 2) / 5;
     let days = era * ERA_DAYS + before + day - 1 - EPOCH_DAYS;
     // A day that its month does not have comes back as one of the next month.
-    (date(days) == (year, month, day)).then_some(days)
+    let utc = Time(days.checked_mul(DAY_SECONDS * 1_000_000_000)?).utc();
+    ((utc.year, utc.month, utc.day) == (year, month, day)).then_some(days)
 }
 
 #[cfg(test)]
@@ -133,8 +118,8 @@ mod tests {
             assert_eq!(read(text), Some(Time(nanos)), "{text}");
         }
         for day in (0..60_000).step_by(7) {
-            let (year, month, of_month) = date(day);
-            assert_eq!(days(year, month, of_month), Some(day));
+            let utc = Time(day * DAY_SECONDS * 1_000_000_000).utc();
+            assert_eq!(days(utc.year, utc.month, utc.day), Some(day));
         }
     }
 

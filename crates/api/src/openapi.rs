@@ -33,6 +33,7 @@ use crate::{authzen, operate, stream};
         policies::list, policies::get, policies::put, policies::remove, policies::activate,
         grants::create, grants::list, grants::get, grants::give_back,
         grants::requests::create, grants::requests::list, grants::requests::deny,
+        grants::delegations::create, grants::reviews::create, grants::reviews::list,
         approvals::list, approvals::get, approvals::approve, approvals::deny, approvals::withdraw,
         calls::finish,
         revocations::create, revocations::list, revocations::lift, revocations::preview::preview,

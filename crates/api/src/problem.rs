@@ -111,7 +111,7 @@ kinds! {
 impl Kind {
     /// The problem with its detail.
     pub(crate) fn with(self, detail: impl Into<Cow<'static, str>>) -> Problem {
-        Problem { kind: self, detail: detail.into(), metadata: None, is_tokenless: false }
+        Problem { kind: self, detail: detail.into(), is_tokenless: false }
     }
 }
 
@@ -120,10 +120,17 @@ impl Kind {
 pub(crate) struct Problem {
     pub(crate) kind: Kind,
     pub(crate) detail: Cow<'static, str>,
-    /// Where it says how to get a token for this server.
-    metadata: Option<Box<str>>,
     /// Whether nothing was sent that could have been wrong.
     is_tokenless: bool,
+}
+
+/// Adds to a challenge where it says how to get a token for this server (RFC 9728, section 5.1).
+pub(crate) fn point_to(response: &mut Response, metadata: &str) {
+    let challenge = response.headers().get(WWW_AUTHENTICATE).and_then(|text| text.to_str().ok());
+    let whole = challenge.map(|text| format!("{text}, resource_metadata=\"{metadata}\""));
+    if let Some(whole) = whole.and_then(|text| HeaderValue::try_from(text).ok()) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, whole);
+    }
 }
 
 /// What may stand in a challenge's words; anything else is passed over.
@@ -153,12 +160,7 @@ impl Problem {
         Self { is_tokenless: true, ..self }
     }
 
-    /// The problem with the place that says how to get a token.
-    pub(crate) fn pointing_to(self, metadata: &str) -> Self {
-        Self { metadata: Some(metadata.into()), ..self }
-    }
-
-    /// How to come in (RFC 6750, section 3; RFC 9728, section 5.1), where that is what is wrong.
+    /// How to come in (RFC 6750, section 3), where that is what is wrong.
     fn challenge(&self) -> Option<HeaderValue> {
         let error = match self.kind.status {
             StatusCode::UNAUTHORIZED if self.is_tokenless => None,
@@ -170,9 +172,6 @@ impl Problem {
         if let Some(error) = error {
             let words: String = self.detail.chars().map(quotable).collect();
             challenge.push_str(&format!(", error=\"{error}\", error_description=\"{words}\""));
-        }
-        if let Some(metadata) = &self.metadata {
-            challenge.push_str(&format!(", resource_metadata=\"{metadata}\""));
         }
         HeaderValue::try_from(challenge).ok()
     }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use bailiwick_core::command::{Answer, Command, Submission};
@@ -18,7 +18,14 @@ use tokio::sync::watch;
 
 use crate::auth::Caller;
 use crate::desk::Desk;
-use crate::problem::{CREDENTIAL_INVALID, NOT_PERMITTED};
+use crate::problem::{CREDENTIAL_INVALID, NOT_PERMITTED, point_to};
+
+/// While requests are turned away without a pause, it takes longer each time until they are recorded,
+/// up to so many times the usual: an attack is about one event each minute and not each second.
+const PATIENCE_MAX: u32 = 64;
+
+/// Bytes of what one event tells, as JSON; an event may hold a quarter more.
+const PART_BYTES_MAX: usize = 48 * 1_024;
 
 /// Who asked, the code, and what was asked for.
 type Alike = (Option<Actor>, &'static str, String);
@@ -50,9 +57,11 @@ impl Refusals {
         every: Duration,
         mut closing: watch::Receiver<bool>,
     ) {
-        let mut since = Instant::now();
+        let (mut since, mut patience) = (Instant::now(), 1);
         loop {
-            let closed = tokio::time::timeout(every, closing.wait_for(|closing| *closing)).await;
+            let wait = every.saturating_mul(patience);
+            let closed = tokio::time::timeout(wait, closing.wait_for(|closing| *closing)).await;
+            patience = patience_after(patience, self.counts().is_empty());
             since = self.flush(ledger, since).await;
             if closed.is_ok() {
                 return;
@@ -63,42 +72,71 @@ impl Refusals {
     /// Records what was counted since then; what cannot be recorded now waits.
     async fn flush(&self, ledger: &Ledger, since: Instant) -> Instant {
         let counts = std::mem::take(&mut *self.counts());
-        if counts.is_empty() {
-            return Instant::now();
-        }
         let milliseconds = u32::try_from(since.elapsed().as_millis()).unwrap_or(u32::MAX);
-        let denials = counts.iter().filter_map(|((actor, code, what), count)| {
-            let (code, what) = (Text::new(code).ok()?, Text::new(what).ok()?);
-            Some(Refused { actor: actor.clone(), code, what, count: *count })
-        });
-        let refused = DenialsAggregated { milliseconds, denials: denials.collect() };
-        let command = Command::RecordRefused(refused);
-        let submission = Submission { actor: Actor::System, request: None, trace: None, command };
-        let reply = ledger.submit(submission).await;
-        if reply.durable && matches!(reply.answer, Answer::Done(_)) {
-            return Instant::now();
+        let mut waits = false;
+        for part in parts(counts) {
+            let denials = part.iter().filter_map(told).collect();
+            let refused = DenialsAggregated { milliseconds, denials };
+            let command = Command::RecordRefused(refused);
+            let actor = Actor::System;
+            let reply = ledger.submit(Submission { actor, request: None, trace: None, command });
+            let reply = reply.await;
+            if !reply.durable || !matches!(reply.answer, Answer::Done(_)) {
+                waits = true;
+                part.into_iter().for_each(|(alike, times)| self.add(alike, times));
+            }
         }
-        counts.into_iter().for_each(|(alike, times)| self.add(alike, times));
-        since
+        if waits { since } else { Instant::now() }
     }
 }
 
-/// Lets a request through and counts it if it is turned away: 401 or 403.
+/// What was counted, in parts that one event can hold each: names of owners and issuers may be long.
+fn parts(counts: BTreeMap<Alike, u32>) -> Vec<Vec<(Alike, u32)>> {
+    let mut parts: Vec<Vec<(Alike, u32)>> = Vec::new();
+    let mut bytes = 0;
+    for one in counts {
+        // Written as JSON it is longer than as it is recorded.
+        let more =
+            told(&one).and_then(|told| serde_json::to_vec(&told).ok()).map_or(0, |j| j.len());
+        bytes += more;
+        match parts.last_mut() {
+            Some(part) if bytes <= PART_BYTES_MAX => part.push(one),
+            Some(_) | None => {
+                bytes = more;
+                parts.push(vec![one]);
+            }
+        }
+    }
+    parts
+}
+
+fn told(((actor, code, what), count): &(Alike, u32)) -> Option<Refused> {
+    let (code, what) = (Text::new(code).ok()?, Text::new(what).ok()?);
+    Some(Refused { actor: actor.clone(), code, what, count: *count })
+}
+
+/// How patient to be next, when nobody was turned away or somebody was.
+fn patience_after(patience: u32, is_quiet: bool) -> u32 {
+    if is_quiet { 1 } else { patience.saturating_mul(2).min(PATIENCE_MAX) }
+}
+
+/// Lets a request through and, if it is turned away with 401 or 403, counts it and says where it says
+/// how to come in.
 pub(crate) async fn note(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let path = request.extensions().get::<MatchedPath>().cloned();
     let authorization = request.headers().get(AUTHORIZATION).cloned();
-    let response = next.run(request).await;
-    let status = response.status();
-    if status != StatusCode::UNAUTHORIZED && status != StatusCode::FORBIDDEN {
-        return response;
-    }
-    let headers: HeaderMap = authorization.into_iter().map(|key| (AUTHORIZATION, key)).collect();
-    let actor = Caller::of(&desk, &headers).await.ok().map(|caller| caller.actor());
-    let code = match status {
-        StatusCode::UNAUTHORIZED => CREDENTIAL_INVALID.code,
-        _ => NOT_PERMITTED.code,
+    let mut response = next.run(request).await;
+    let (code, actor) = match response.status() {
+        StatusCode::UNAUTHORIZED => (CREDENTIAL_INVALID.code, None),
+        StatusCode::FORBIDDEN => {
+            let headers = authorization.into_iter().map(|key| (AUTHORIZATION, key)).collect();
+            let caller = Caller::of(&desk, &headers).await;
+            (NOT_PERMITTED.code, caller.ok().map(|caller| caller.actor()))
+        }
+        _ => return response,
     };
+    point_to(&mut response, &desk.settings.resource_metadata);
     let path = path.as_ref().map_or("another path", MatchedPath::as_str);
     desk.refused.add((actor, code, format!("{method} {path}")), 1);
     response
@@ -107,6 +145,18 @@ pub(crate) async fn note(State(desk): State<Arc<Desk>>, request: Request, next: 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_attack_is_recorded_ever_more_seldom_and_a_pause_ends_that() {
+        let mut patience = 1;
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            patience = patience_after(patience, false);
+            waits.push(patience);
+        }
+        assert_eq!(waits, [2, 4, 8, 16, 32, 64, 64, 64]);
+        assert_eq!(patience_after(patience, true), 1);
+    }
 
     #[test]
     fn too_many_that_differ_are_counted_together() {
@@ -123,5 +173,30 @@ mod tests {
         };
         assert_eq!(of("not_permitted"), 2 * REFUSED_MAX);
         assert_eq!(of("credential_invalid"), 4 * REFUSED_MAX);
+    }
+
+    #[test]
+    fn what_is_counted_of_long_names_comes_in_parts_that_can_be_recorded() {
+        let refusals = Refusals::default();
+        let name = |n: usize| format!("{n}{}", "x".repeat(250));
+        for n in 0..REFUSED_MAX {
+            let actor = Actor::Token {
+                issuer: Text::new(&format!("https://{}", "i".repeat(1_000))).unwrap(),
+                owner: name(n).parse().unwrap(),
+                agent: Some(name(n).parse().unwrap()),
+                role: bailiwick_core::event::Role::Agent,
+            };
+            refusals.add((Some(actor), "not_permitted", "GET /v1/agents/{id}".to_owned()), 1);
+        }
+        let counts = std::mem::take(&mut *refusals.counts());
+        let (all, parts) = (counts.len(), parts(counts));
+        assert!(parts.len() > 1);
+        assert_eq!(parts.iter().map(Vec::len).sum::<usize>(), all);
+        for part in parts {
+            let denials: Vec<_> = part.iter().filter_map(told).collect();
+            assert_eq!(denials.len(), part.len());
+            let bytes = serde_json::to_vec(&denials).unwrap().len();
+            assert!(bytes < bailiwick_core::record::frame::BODY_BYTES_MAX, "{bytes}");
+        }
     }
 }

@@ -17,8 +17,8 @@ use crate::Error;
 use crate::auth::used::Used;
 use crate::desk::{Desk, Settings};
 use crate::enforce::Roster;
-use crate::token::{Issuer, Issuers, resource};
 use crate::refused::Refusals;
+use crate::token::{Issuer, Issuers, resource};
 use crate::{route, stream};
 
 mod guarded;

@@ -10,6 +10,7 @@ mod api {
     mod bad_input;
     mod certification;
     mod enforce;
+    mod grants;
     mod identity;
     mod keys;
     mod operate;

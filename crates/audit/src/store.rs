@@ -102,7 +102,12 @@ impl Store {
             registry: &self.registry,
         };
         let (agent, owner) = known.who(&recorded.event.fact);
-        let around = Around { ledger: self.ledger.as_deref(), entry, agent, owner };
+        let family = if let Fact::GrantIssued(fact) = &recorded.event.fact {
+            fact.parent.map(|parent| self.grants.below(parent))
+        } else {
+            None
+        };
+        let around = Around { ledger: self.ledger.as_deref(), entry, agent, owner, family };
         events::push(&mut self.events, recorded, around);
     }
 

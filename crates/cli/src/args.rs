@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use bailiwick_core::event::Constraint;
 use bailiwick_core::id::{
     Action, AgentId, GrantId, GrantRequestId, OwnerId, PolicyId, Resource, TaskId, Text, ToolId,
 };
@@ -11,10 +12,12 @@ use bailiwick_core::time::Span;
 use clap::{Parser, Subcommand};
 
 mod approvals;
+mod grants;
 mod local;
 mod registry;
 
 pub(crate) use approvals::{Approvals, ApprovalsVerb, Approve, Deny, No, Yes};
+pub(crate) use grants::{Part, Review};
 pub(crate) use local::{
     Completions, Demo, DemoServer, Dump, Gateway, ISSUERS, Info, Ledger, LedgerVerb, Serve, Verify,
 };
@@ -60,6 +63,8 @@ pub(crate) enum Command {
     Policy(Policy),
     /// Grants: who may do what, to what, until when, how often
     Grant(Grant),
+    /// Look at what an owner's agents may do, and keep or revoke each grant
+    Review(Review),
     /// Approvals: what waits for a person
     Approvals(Approvals),
     /// Say yes to what is shown
@@ -209,6 +214,10 @@ pub(crate) struct Terms {
     /// Why
     #[arg(long, value_name = "TEXT", visible_alias = "why")]
     pub(crate) justification: Option<Text>,
+    /// What an argument of a call has to be, such as `/path=prefix:/srv/reports/`,
+    /// `/amount=max:500`, `/to=equal:alice` or `/to=one-of:["alice", "bob"]`; may be repeated
+    #[arg(long = "where", value_name = "/POINTER=RULE:VALUE")]
+    pub(crate) constraints: Vec<Constraint>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -248,6 +257,13 @@ pub(crate) enum GrantVerb {
     Show {
         /// Its id
         id: GrantId,
+    },
+    /// Give a part of a grant to another agent of the same owner; it dies with the grant
+    Delegate {
+        /// The grant's id
+        id: GrantId,
+        #[command(flatten)]
+        part: Part,
     },
     /// Hand a grant back early
     Return {
@@ -407,6 +423,7 @@ impl Command {
             Self::Properties(args) => args.access.json,
             Self::Policy(args) => args.access.json,
             Self::Grant(args) => args.access.json,
+            Self::Review(args) => args.access.json,
             Self::Approvals(args) => args.access.json,
             Self::Approve(args) => args.access.json,
             Self::Deny(args) => args.access.json,

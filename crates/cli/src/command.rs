@@ -26,6 +26,7 @@ mod owner;
 mod points;
 mod policy;
 mod properties;
+mod review;
 mod revoke;
 mod serve;
 mod sql;
@@ -53,6 +54,10 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Properties(args) => online(&args.access, |http| properties::run(args.verb, http))?,
         Command::Policy(args) => policy::run(args)?,
         Command::Grant(args) => online(&args.access, |http| grant::run(args.verb, http))?,
+        Command::Review(args) => {
+            let access = args.access.clone();
+            online(&access, |desk| review::run(args, desk))?;
+        }
         Command::Approvals(args) => {
             approvals::look(&args.verb)?;
             online(&args.access, |http| approvals::run(args.verb, http))?;

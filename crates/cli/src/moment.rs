@@ -14,11 +14,8 @@ pub(crate) fn now() -> Time {
 
 /// RFC 3339 to the millisecond.
 pub(crate) fn rfc3339(time: Time) -> String {
-    let (seconds, millis) = (time.0 / 1_000_000_000, time.0 / 1_000_000 % 1_000);
-    let (year, month, day) = date(seconds / DAY_SECONDS);
-    let clock = seconds % DAY_SECONDS;
-    let (hour, minute, second) = (clock / 3_600, clock / 60 % 60, clock % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+    let millis = time.0 / 1_000_000 % 1_000;
+    format!("{}.{millis:03}Z", time.utc())
 }
 
 /// Unix seconds of an HTTP `Date`: `Mon, 23 Nov 2026 03:34:21 GMT`.
@@ -69,21 +66,6 @@ fn days(year: u64, month: u64, day: u64) -> u64 {
     before_year + (1..month).map(|month| month_days(year, month)).sum::<u64>() + day - 1
 }
 
-/// Year, month and day of a day since the epoch.
-fn date(day: u64) -> (u64, u64, u64) {
-    let mut year = 1970 + day / 366;
-    while days(year + 1, 1, 1) <= day {
-        year += 1;
-    }
-    let mut left = day - days(year, 1, 1);
-    let mut month = 1;
-    while left >= month_days(year, month) {
-        left -= month_days(year, month);
-        month += 1;
-    }
-    (year, month, left + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,8 +99,8 @@ mod tests {
     #[test]
     fn every_day_has_one_date() {
         for day in 0..60_000 {
-            let (year, month, of_month) = date(day);
-            assert_eq!(days(year, month, of_month), day);
+            let utc = Time(day * DAY_SECONDS * 1_000_000_000).utc();
+            assert_eq!(days(utc.year, utc.month, utc.day), day);
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bailiwick_core::command::Finish;
 use bailiwick_core::enforce::{self, Nonce, Subject};
-use bailiwick_core::event::{DenialCode, Effect};
+use bailiwick_core::event::{DenialCode, Effect, Selector};
 use bailiwick_core::id::{
     Action, AgentId, ApprovalId, CallId, GrantId, OwnerId, PointId, RequestId, Resource, SessionId,
     TaskId, Text, ToolId,
@@ -180,6 +180,8 @@ pub struct Permit {
     pub expires_at: Time,
     /// Uses left after this one.
     pub uses_left: u32,
+    /// What else ends the call when it is taken back: what the grant was delegated from.
+    pub rests_on: Vec<Selector>,
     /// Where the decision stands on the chain.
     pub receipt: Receipt,
     /// When the question was sent: the call may be started for one [`LEASE`] from then.

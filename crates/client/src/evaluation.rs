@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use bailiwick_core::event::{DenialCode, Effect};
+use bailiwick_core::event::{DenialCode, Effect, Selector};
 use bailiwick_core::id::{CallId, GrantId, OwnerId, Text};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -99,6 +99,8 @@ struct Yes {
     owner: Option<OwnerId>,
     expires_at: String,
     uses_left: u32,
+    #[serde(default)]
+    rests_on: Vec<Selector>,
     call_id: CallId,
     receipt: Receipt,
 }
@@ -136,6 +138,7 @@ pub(crate) fn ruling(bytes: &[u8], sent: Instant) -> Result<Ruling, Error> {
         owner: yes.owner,
         expires_at,
         uses_left: yes.uses_left,
+        rests_on: yes.rests_on,
         receipt: yes.receipt,
         asked: sent,
     }))
@@ -191,6 +194,17 @@ mod tests {
         };
         assert_eq!((permit.call, permit.grant), (CallId(42), GrantId(41)));
         assert_eq!(permit.asked, sent);
+        assert!(permit.rests_on.is_empty());
+        let mut given = yes();
+        given["context"]["rests_on"] = json!([{"grant": "grant_7"}, {"agent": "a2"}]);
+        let Ok(Ruling::Allowed(given)) = ruling(given.to_string().as_bytes(), sent) else {
+            panic!("not allowed")
+        };
+        let parent = Selector::Grant(GrantId(7));
+        assert_eq!(given.rests_on, [parent, Selector::Agent(AgentId::new("a2").unwrap())]);
+        let mut odd = yes();
+        odd["context"]["rests_on"] = json!([{"session": "s"}]);
+        assert!(ruling(odd.to_string().as_bytes(), sent).is_err());
         assert_eq!(permit.expires_at.0, 1_795_402_042_500_000_000);
     }
 

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::id::canonical_number;
 use crate::json::INTEGER_MAX;
+
+pub mod constraints;
 
 /// The deepest nesting of lists and records.
 pub const DEPTH_MAX: usize = 16;
@@ -35,9 +38,13 @@ pub enum Argument {
     Record(BTreeMap<String, Argument>),
 }
 
-/// All arguments of a call, by name.
+/// All arguments of a call, by name; or that there are some which nobody can decide about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Arguments(BTreeMap<String, Argument>);
+pub struct Arguments {
+    /// INVARIANT: empty when there is a fault.
+    members: BTreeMap<String, Argument>,
+    fault: Option<ArgumentsError>,
+}
 
 /// Why arguments cannot be decided about. A call with such arguments is denied `invalid_arguments`.
 /// The words name no value.
@@ -68,7 +75,7 @@ impl Arguments {
     pub fn of_json(value: &Value) -> Result<Self, ArgumentsError> {
         let mut left = VALUES_MAX;
         match argument(value, DEPTH_MAX, &mut left)? {
-            Argument::Record(members) => Ok(Self(members)),
+            Argument::Record(members) => Ok(Self { members, fault: None }),
             Argument::Null
             | Argument::Bool(_)
             | Argument::Integer(_)
@@ -78,20 +85,34 @@ impl Arguments {
         }
     }
 
+    /// Reads a JSON value, and keeps why it is not acceptable: the call is to be denied, and that to
+    /// be recorded.
+    #[must_use]
+    pub fn heard(value: &Value) -> Self {
+        Self::of_json(value)
+            .unwrap_or_else(|fault| Self { members: BTreeMap::new(), fault: Some(fault) })
+    }
+
+    /// Why nobody can decide about them.
+    #[must_use]
+    pub const fn fault(&self) -> Option<ArgumentsError> {
+        self.fault
+    }
+
     /// Every argument by its name, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Argument)> {
-        self.0.iter().map(|(name, argument)| (name.as_str(), argument))
+        self.members.iter().map(|(name, argument)| (name.as_str(), argument))
     }
 
     /// The argument at a JSON pointer (RFC 6901) such as `/to/0`; none for the arguments as a whole.
     #[must_use]
     pub fn at(&self, pointer: &str) -> Option<&Argument> {
         let mut steps = pointer.strip_prefix('/')?.split('/').map(unescaped);
-        let mut found = self.0.get(&steps.next()?)?;
+        let mut found = self.members.get(&steps.next()?)?;
         for step in steps {
             found = match found {
                 Argument::Record(members) => members.get(&step)?,
-                Argument::List(items) => items.get(place(&step)?)?,
+                Argument::List(items) => items.get(canonical_number::<usize>(&step)?)?,
                 Argument::Null
                 | Argument::Bool(_)
                 | Argument::Integer(_)
@@ -106,12 +127,6 @@ impl Arguments {
 /// One step of a pointer: `~1` is `/` and `~0` is `~`.
 fn unescaped(step: &str) -> String {
     step.replace("~1", "/").replace("~0", "~")
-}
-
-/// A place in a list, in its one spelling.
-fn place(step: &str) -> Option<usize> {
-    let place: usize = step.parse().ok()?;
-    (place.to_string() == step).then_some(place)
 }
 
 fn argument(value: &Value, depth: usize, left: &mut usize) -> Result<Argument, ArgumentsError> {
@@ -223,5 +238,8 @@ mod tests {
         assert_eq!(one(json!(vec![0; VALUES_MAX])), Err(ArgumentsError::TooMany));
         assert_eq!(one(json!("x".repeat(TEXT_BYTES_MAX + 1))), Err(ArgumentsError::TooLong));
         assert_eq!(Arguments::of_json(&json!([1])), Err(ArgumentsError::NotAnObject));
+        let heard = Arguments::heard(&json!({"a": 1, "b": 0.00001}));
+        assert_eq!((heard.fault(), heard.at("/a")), (Some(ArgumentsError::Number), None));
+        assert_eq!(Arguments::heard(&json!({"a": 1})).fault(), None);
     }
 }

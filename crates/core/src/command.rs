@@ -5,8 +5,8 @@ use std::fmt;
 
 use crate::arguments::Arguments;
 use crate::event::{
-    Actor, AgentSettings, DenialCode, DenialsAggregated, Effect, Enforcer, Entity, Outcome,
-    RequestKey, Role, Scope, Selector, TraceId,
+    Actor, AgentSettings, Constraint, DenialCode, DenialsAggregated, Effect, Enforcer, Entity,
+    Outcome, RequestKey, Review, Role, Scope, Selector, TraceId,
 };
 use crate::id::{
     Action, AgentId, ApprovalId, CallId, CredentialId, GrantId, GrantRequestId, GroupId, OwnerId,
@@ -145,6 +145,17 @@ pub enum Command {
     ReturnGrant {
         /// Which.
         grant: GrantId,
+    },
+    /// Give a part of a grant to another agent of the same owner.
+    DelegateGrant(DelegateGrant),
+    /// Say of a grant whether it is still needed.
+    ReviewGrant {
+        /// Which.
+        grant: GrantId,
+        /// What it comes to.
+        review: Review,
+        /// Why.
+        reason: Option<Text>,
     },
     /// Say yes to what was shown.
     Approve {
@@ -292,6 +303,31 @@ pub struct RequestGrant {
     pub max_uses: Option<u32>,
     /// Why.
     #[serde(default)]
+    pub justification: Option<Text>,
+    /// What a call's arguments have to be.
+    #[serde(default)]
+    pub constraints: Vec<Constraint>,
+}
+
+/// Fields of [`Command::DelegateGrant`]. What is not given is as narrow as any new grant, and never
+/// wider than the parent.
+#[derive(Debug, Clone)]
+pub struct DelegateGrant {
+    /// The grant of which a part is given.
+    pub parent: GrantId,
+    /// Who is to hold the part.
+    pub to: AgentId,
+    /// For which of that agent's tasks; required where the parent is for one of its holder's.
+    pub task: Option<TaskId>,
+    /// To what; as the parent if not given.
+    pub scope: Option<Scope>,
+    /// For how long.
+    pub ttl: Option<Span>,
+    /// How often.
+    pub max_uses: Option<u32>,
+    /// What a call's arguments have to be, beside what the parent demands.
+    pub constraints: Vec<Constraint>,
+    /// Why.
     pub justification: Option<Text>,
 }
 
@@ -475,6 +511,9 @@ pub struct Allowed {
     pub expires_at: Time,
     /// Uses left after this one.
     pub uses_left: u32,
+    /// What else ends the call when it is taken back: all that the grant was delegated from, with
+    /// its holders and their tasks.
+    pub rests_on: Vec<Selector>,
 }
 
 /// A denied call.

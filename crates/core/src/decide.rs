@@ -10,16 +10,19 @@ use crate::time::{Span, Time};
 
 mod approval;
 mod call;
+mod delegate;
 mod disclosed;
 mod entity;
 mod grant;
 mod policy;
 mod registry;
+mod review;
 mod revoke;
 mod task;
 
 pub use approval::{APPROVALS_EACH_MAX, APPROVALS_MAX};
 pub use call::{JIT_TTL, JIT_USES, POLICIES_NAMED_MAX, would_allow};
+pub use delegate::{DELEGATIONS_MAX, DEPTH_MAX};
 pub use disclosed::{DISCLOSED_BYTES_MAX, DISCLOSED_MAX, is_recordable};
 pub use entity::ENTITIES_MAX;
 pub use grant::{REQUESTS_EACH_MAX, TTL_MAX, USES_MAX};
@@ -131,7 +134,7 @@ impl Draft<'_> {
         let on_behalf_of = if let Command::Authorize(call) = &self.submission.command {
             call.on_behalf_of.clone()
         } else {
-            None
+            self.state.human(&self.submission.actor).cloned()
         };
         About {
             actor: self.submission.actor.clone(),
@@ -192,6 +195,10 @@ fn carry_out(draft: &mut Draft<'_>) -> Answer {
         Command::IssueGrant(issue) => grant::issue(draft, issue),
         Command::DenyGrant { request, reason } => grant::deny(draft, *request, reason),
         Command::ReturnGrant { grant } => grant::give_back(draft, *grant),
+        Command::DelegateGrant(delegate) => delegate::delegate(draft, delegate),
+        Command::ReviewGrant { grant, review, reason } => {
+            review::review(draft, *grant, *review, reason)
+        }
         Command::Approve { approval, shown, reason } => {
             approval::approve(draft, *approval, *shown, reason)
         }
@@ -249,17 +256,10 @@ fn authenticated<'a>(
             }
             // That the owner of a call is disabled is for the decision to say, and to record.
             let is_call = matches!(submission.command, Command::Authorize(_));
-            let known = state.owners().get(owner).filter(|owner| is_call || !owner.disabled);
-            if known.is_none() {
-                return invalid(format!("owner `{owner}` is not registered or disabled"));
+            match state.owners().get(owner).filter(|owner| is_call || !owner.disabled) {
+                Some(_) => Ok(Some(Caller { role: *role, agent: agent.as_ref() })),
+                None => invalid(format!("owner `{owner}` is not registered or disabled")),
             }
-            let agent = agent.as_ref();
-            let of = agent.and_then(|agent| state.agents().get(agent)).map(|agent| &agent.owner);
-            if !is_call && agent.is_some() && of != Some(owner) {
-                let message = format!("`{owner}` is not the owner of the token's agent");
-                return Err(Refusal::new(RefusalCode::NotPermitted, message));
-            }
-            Ok(Some(Caller { role: *role, agent }))
         }
     }
 }
@@ -277,8 +277,14 @@ fn permitted(
         Role::Admin => !is_systems_own(&submission.command),
         Role::Operator => operator_may(&submission.command),
         Role::Enforcer => enforcer_may(&submission.command),
-        Role::Agent => agent_may(state, caller.agent, &submission.command),
-        Role::Approver => approver_may(&submission.command),
+        Role::Agent => {
+            agent_may(state, caller.agent, &submission.command)
+                && human_may(state, caller.agent, submission)
+        }
+        Role::Approver => {
+            approver_may(&submission.command)
+                || review::approver_may(state, &submission.actor, &submission.command)
+        }
         Role::Auditor | Role::Subscriber => false,
     };
     if allowed {
@@ -321,6 +327,7 @@ const fn enforcer_may(command: &Command) -> bool {
             | Command::CloseTask { .. }
             | Command::RequestGrant(_)
             | Command::ReturnGrant { .. }
+            | Command::DelegateGrant(_)
             | Command::WithdrawApproval { .. }
     )
 }
@@ -330,9 +337,23 @@ const fn approver_may(command: &Command) -> bool {
     matches!(command, Command::Approve { .. } | Command::DenyApproval { .. })
 }
 
+/// What an agent asks for with a token, it asks for by the human who owns it. That the human of a call
+/// does not is for the decision to say, and to record; what only ends something is nobody's loss.
+fn human_may(state: &State, agent: Option<&AgentId>, submission: &Submission) -> bool {
+    let asks = matches!(
+        submission.command,
+        Command::RequestGrant(_) | Command::OpenTask(_) | Command::DelegateGrant(_)
+    );
+    let owner = agent.and_then(|agent| state.agents().get(agent)).map(|agent| &agent.owner);
+    match &submission.actor {
+        Actor::Token { owner: human, .. } => !asks || owner == Some(human),
+        Actor::Credential { .. } | Actor::System => true,
+    }
+}
+
 /// An agent speaks for itself only.
 fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool {
-    use crate::command::Subject;
+    use crate::command::{DelegateGrant, Subject};
     use crate::state::Holder;
     let Some(itself) = itself else { return false };
     match command {
@@ -345,7 +366,8 @@ fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool
             state.tasks().get(task).is_some_and(|task| task.opened.agent == *itself)
         }
         Command::RequestGrant(terms) => terms.agent == *itself,
-        Command::ReturnGrant { grant } => {
+        Command::ReturnGrant { grant }
+        | Command::DelegateGrant(DelegateGrant { parent: grant, .. }) => {
             let holder = Holder::Agent(itself.clone());
             state.grants().get(*grant).is_some_and(|grant| grant.holder == holder)
         }
@@ -374,6 +396,7 @@ fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool
         | Command::ActivatePolicies
         | Command::IssueGrant(_)
         | Command::DenyGrant { .. }
+        | Command::ReviewGrant { .. }
         | Command::Approve { .. }
         | Command::DenyApproval { .. }
         | Command::Revoke(_)

@@ -364,8 +364,8 @@ number! {
 }
 
 /// Digits without a sign or leading zeros, so that every number has exactly one spelling.
-fn canonical_number(digits: &str) -> Option<u64> {
-    let number: u64 = digits.parse().ok()?;
+pub(crate) fn canonical_number<T: FromStr + ToString>(digits: &str) -> Option<T> {
+    let number: T = digits.parse().ok()?;
     (number.to_string() == digits).then_some(number)
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::detect;
-use crate::event::{ConfigChanged, DenialCode, Entity, Event, Fact, LedgerCreated, Place};
+use crate::event::{Actor, ConfigChanged, DenialCode, Entity, Event, Fact, LedgerCreated, Place};
 use crate::feed::Feed;
 use crate::id::{AgentId, CredentialId, GrantId, GrantRequestId, OwnerId, PolicyId, TaskId};
 use crate::properties::Properties;
@@ -137,20 +137,22 @@ impl State {
             Fact::SuspensionLifted(fact) => self.marks.lift(&fact.selector),
             Fact::FindingRaised(fact) => self.probing.raised(fact),
             Fact::ConfigChanged(fact) => self.config = fact.clone(),
+            // No command of this version writes these: what they mean comes with their commands.
             Fact::DelegateAdded(_)
             | Fact::DelegateRemoved(_)
             | Fact::AgentReassigned(_)
             | Fact::ToolPinned(_)
             | Fact::ToolUnpinned(_)
-            | Fact::ToolChanged(_) => {}
+            | Fact::ToolChanged(_)
+            | Fact::SchemaPut(_)
+            | Fact::RiskChanged(_)
+            | Fact::AccessReviewed(_)
+            | Fact::BreakglassUsed(_) => {}
             Fact::ApprovalRequested(_)
             | Fact::ApprovalGranted(_)
             | Fact::ApprovalDenied(_)
             | Fact::ApprovalExpired(_)
             | Fact::ApprovalWithdrawn(_) => self.apply_approval(place, fact),
-            Fact::SchemaPut(_) | Fact::RiskChanged(_) => {}
-            // What follows from them stands in the events beside them.
-            Fact::AccessReviewed(_) | Fact::BreakglassUsed(_) => {}
             // Told by the doors and the enforcement points; nothing is decided by it.
             Fact::RevocationEnforced(_) | Fact::DenialsAggregated(_) => {}
         }
@@ -283,15 +285,49 @@ impl State {
         &self.probing
     }
 
-    /// Whether a grant is good at `now`, and if not, why: its own standing, and its task's.
+    /// Whether a grant is good at `now`, and if not, why: its own standing, its task's, and those of
+    /// all that it was delegated from. Nothing walks from a grant to what was delegated from it: that
+    /// is found dead when it is looked at.
     ///
     /// # Errors
     /// The denial code that says why it is not.
     pub fn check_grant(&self, id: GrantId, grant: &Grant, now: Time) -> Result<(), DenialCode> {
+        self.check_alone(id, grant, now)?;
+        let ancestors = grant.parent().map(|parent| self.grants.lineage(parent));
+        ancestors.into_iter().flatten().try_for_each(|(id, ancestor)| {
+            // Only what was handed back is forgotten before what was delegated from it.
+            let ancestor = ancestor.ok_or(DenialCode::GrantRevoked)?;
+            match self.check_alone(id, ancestor, now) {
+                // Its holder's task, and none of the caller's.
+                Err(DenialCode::TaskClosed) => Err(DenialCode::GrantRevoked),
+                Ok(()) if self.is_holder_expired(ancestor, now) => Err(DenialCode::GrantExpired),
+                other => other,
+            }
+        })
+    }
+
+    /// Whether the life of the agent that holds a grant is over by its registration.
+    fn is_holder_expired(&self, grant: &Grant, now: Time) -> bool {
+        let Holder::Agent(agent) = &grant.holder else { return false };
+        let known = self.agents.get(agent);
+        known.is_none_or(|known| known.settings.expires_at.is_some_and(|end| now >= end))
+    }
+
+    fn check_alone(&self, id: GrantId, grant: &Grant, now: Time) -> Result<(), DenialCode> {
         if grant.task.is_some_and(|task| !self.tasks.contains_key(&task)) {
             return Err(DenialCode::TaskClosed);
         }
         grant.check(id, &self.marks, now)
+    }
+
+    /// The human whom an actor's key or token belongs to, as far as the ledger knows.
+    #[must_use]
+    pub fn human<'a>(&'a self, actor: &'a Actor) -> Option<&'a OwnerId> {
+        match actor {
+            Actor::System | Actor::Credential { .. } => self.person(actor),
+            // An agent's token names its human, in whose hand it is not.
+            Actor::Token { owner, .. } => Some(owner),
+        }
     }
 
     /// An authorized call whose outcome is awaited.

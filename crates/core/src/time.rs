@@ -40,6 +40,59 @@ impl Time {
     pub const fn micros(self) -> u64 {
         self.0 / 1_000
     }
+
+    /// What calendar and clock say of it in UTC.
+    #[must_use]
+    pub const fn utc(self) -> Utc {
+        let seconds = self.0 / 1_000_000_000;
+        let (days, clock) = (seconds / DAY_SECONDS, seconds % DAY_SECONDS);
+        // A year begins in March here, so that the leap day is the last of its year.
+        let (era, day) = ((days + EPOCH_DAYS) / ERA_DAYS, (days + EPOCH_DAYS) % ERA_DAYS);
+        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day + 2) / 153;
+        let first = (153 * month + 2) / 5;
+        let (of_year, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+        Utc {
+            year: era * 400 + year + next,
+            month: of_year,
+            day: day - first + 1,
+            hour: clock / 3_600,
+            minute: clock / 60 % 60,
+            second: clock % 60,
+        }
+    }
+}
+
+const DAY_SECONDS: u64 = 86_400;
+/// The days of 400 years, after which the calendar repeats.
+const ERA_DAYS: u64 = 146_097;
+/// Days from 0000-03-01, where an era begins, to 1970-01-01.
+const EPOCH_DAYS: u64 = 719_468;
+
+/// The second that a moment lies in, by calendar and clock. As text it is RFC 3339 without fraction
+/// and zone: `2026-11-23T13:37:00`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Utc {
+    /// From 1970 on.
+    pub year: u64,
+    /// From 1.
+    pub month: u64,
+    /// From 1.
+    pub day: u64,
+    /// From 0.
+    pub hour: u64,
+    /// From 0.
+    pub minute: u64,
+    /// From 0.
+    pub second: u64,
+}
+
+impl fmt::Display for Utc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { year, month, day, hour, minute, second } = self;
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
+    }
 }
 
 /// A length of time in milliseconds, written `5m`, `30s`, `1h30m`, `250ms` or `2d`.
@@ -147,6 +200,19 @@ impl schemars::JsonSchema for Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_has_its_second_in_the_calendar() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00"),
+            (951_782_400, "2000-02-29T00:00:00"),
+            (1_795_441_020, "2026-11-23T13:37:00"),
+            (4_107_542_399, "2100-02-28T23:59:59"),
+            (4_107_542_400, "2100-03-01T00:00:00"),
+        ] {
+            assert_eq!(Time(seconds * 1_000_000_000 + 999_999_999).utc().to_string(), text);
+        }
+    }
 
     #[test]
     fn spans_read_and_print_alike() {

@@ -14,6 +14,8 @@ mod laws {
     mod approvals;
     mod bodies;
     mod bounded;
+    mod constraints;
+    mod delegation;
     mod denials;
     mod detector;
     mod enforcement;
@@ -22,6 +24,7 @@ mod laws {
     mod properties;
     mod refusals;
     mod retries;
+    mod review;
     mod roles;
     mod schemas;
     mod widening;

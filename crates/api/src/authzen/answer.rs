@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 use bailiwick_core::command::{Allowed, Answer, Awaited, Denied, RefusalCode};
-use bailiwick_core::event::DenialCode;
+use bailiwick_core::event::{DenialCode, Selector};
 use bailiwick_core::id::{ApprovalId, CallId, GrantId, OwnerId};
 use bailiwick_core::record::Digest;
 use bailiwick_ledger::Reply;
@@ -42,6 +42,11 @@ enum Context<'a> {
         expires_at: String,
         /// Uses left after this one.
         uses_left: u32,
+        /// What else ends the call when it is taken back, as revocations name it: the grants that
+        /// this one was delegated from, their holders and their tasks.
+        #[serde(skip_serializing_if = "<[Selector]>::is_empty")]
+        #[schema(value_type = Vec<Object>)]
+        rests_on: &'a [Selector],
         /// The call, to be finished.
         #[schema(value_type = String)]
         call_id: CallId,
@@ -173,6 +178,7 @@ fn allow(
         owner,
         expires_at: moment::text(allowed.expires_at),
         uses_left: allowed.uses_left,
+        rests_on: &allowed.rests_on,
         call_id,
         receipt,
     };
@@ -226,7 +232,8 @@ mod tests {
     }
 
     fn allowed(durable: bool, receipt: bool) -> Reply {
-        let allowed = Allowed { grant: GrantId(41), expires_at: Time(0), uses_left: 0 };
+        let allowed =
+            Allowed { grant: GrantId(41), expires_at: Time(0), uses_left: 0, rests_on: vec![] };
         let result = Ok(allowed);
         Reply {
             answer: Answer::Decided(Decided { call: CallId(42), result, repeats: None }),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bailiwick_core::arguments::Arguments;
 use bailiwick_core::command::{Authorize, Subject, Told};
 use bailiwick_core::decide;
 use bailiwick_core::event::Effect;
@@ -68,7 +69,9 @@ pub(super) struct Context {
     task: Option<String>,
     /// The enforcement point's session.
     session: Option<String>,
-    /// The call's arguments; only a keyed commitment to them is recorded.
+    /// The call's arguments, an object, for policies and grants to read; only a keyed commitment to
+    /// them is recorded. What nobody could decide about, such as a number of more than four decimals,
+    /// is denied `invalid_arguments`.
     #[schema(value_type = Object)]
     arguments: Option<Value>,
     /// Arguments fit to be recorded, as texts.
@@ -86,6 +89,8 @@ pub(super) struct Context {
     effect: Option<String>,
     /// Whether the outcome will be reported.
     reports_outcome: Option<bool>,
+    /// Where the enforcement point stands, such as `production`. Not heard from agents.
+    environment: Option<String>,
 }
 
 /// A request, understood.
@@ -112,6 +117,8 @@ pub(super) struct Reading<'a> {
     /// Whether the caller is believed in what it says of subject, action and resource. An agent is
     /// not: what it says there is passed over, as AuthZEN lets a decision point do.
     pub(super) is_believed: bool,
+    /// The caller's `X-Request-ID`.
+    pub(super) request_id: Option<&'a str>,
 }
 
 /// Reads a request. `commit` makes the commitment to a call's arguments.
@@ -141,6 +148,7 @@ pub(super) fn read(
     let id_of = |text: Option<String>| text.map(|text| RequestId::new(&text)).transpose();
     let call_id = id_of(context.text("call_id")?)?;
     let arguments = context.any("arguments");
+    let environment = context.text("environment")?.filter(|_| reading.is_believed);
     let authorize = Box::new(Authorize {
         subject,
         on_behalf_of,
@@ -154,9 +162,10 @@ pub(super) fn read(
         arguments: arguments.as_ref().map(commit).transpose()?,
         disclosed: disclosed(&mut context)?,
         justification: context.text("justification")?.map(|t| Text::new(&t)).transpose()?,
-        args: None,
-        environment: None,
-        correlation: None,
+        args: arguments.as_ref().map(|arguments| Box::new(Arguments::heard(arguments))),
+        environment: environment.map(|text| Text::new(&text)).transpose()?,
+        // It is the caller's to choose and changes nothing: what cannot be recorded is left out.
+        correlation: reading.request_id.and_then(|id| Text::new(id).ok()),
         actors: Vec::new(),
         told,
         finishes: context.flag("reports_outcome")?,

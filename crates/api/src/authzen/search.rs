@@ -100,7 +100,7 @@ async fn search(desk: Arc<Desk>, request: Request, sought: Sought) -> Response {
         let bytes = body::read(body).await?;
         let body = body::json(&parts.headers, &bytes)?;
         caller.needs(SEEKERS)?;
-        let found = find(&desk, &caller, body, sought).await?;
+        let found = find(&desk, (&caller, parts), body, sought).await?;
         Ok(command::json(StatusCode::OK, &found))
     };
     answered(request, found).await
@@ -116,14 +116,19 @@ struct Search {
     limit: usize,
 }
 
-async fn find(desk: &Desk, caller: &Caller, body: Value, sought: Sought) -> Result<Found, Problem> {
+async fn find(
+    desk: &Desk,
+    (caller, parts): (&Caller, &Parts),
+    body: Value,
+    sought: Sought,
+) -> Result<Found, Problem> {
     let mut body = Members::of_body(body)?;
     let page = body.object("page", "page")?;
     let question = fingerprint(&body, sought);
     let (after, limit) = span(desk, page, &question)?;
     let kind = open(&mut body, sought)?;
     let commit = |arguments: &_| desk.ledger.commitment(arguments);
-    let asked = question::read(body, reading(desk, caller), commit)?;
+    let asked = question::read(body, reading(desk, caller, parts), commit)?;
     let Asked::Question(question::Question { authorize, .. }) = asked else {
         return Ok(Found {
             results: Vec::new(),

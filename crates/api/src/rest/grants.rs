@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use bailiwick_core::command::{Command, IssueGrant, RequestGrant};
-use bailiwick_core::event::Scope;
+use bailiwick_core::event::{Constraint, Issuance, Scope};
 use bailiwick_core::id::{Action, AgentId, GrantId, OwnerId, TaskId, ToolId};
 use bailiwick_core::state::{self, Holder};
 use bailiwick_core::time::Time;
@@ -22,7 +22,9 @@ use crate::moment;
 use crate::page::{self, Page, PageQuery, Span};
 use crate::problem::{Details, INVALID_BODY, NOT_FOUND, Problem};
 
+pub(crate) mod delegations;
 pub(crate) mod requests;
+pub(crate) mod reviews;
 
 const LIST: &str = "grants";
 
@@ -48,12 +50,44 @@ pub(crate) struct NewGrant {
     /// Why.
     #[serde(default)]
     justification: Option<String>,
+    /// What a call's arguments have to be, all of it.
+    #[serde(default)]
+    #[schema(value_type = Vec<ConstraintBody>)]
+    constraints: Vec<Constraint>,
     /// From when, RFC 3339; from now if not given. Not with requests.
     #[serde(default)]
     not_before: Option<String>,
     /// The request it answers. Not with requests.
     #[serde(default)]
     request: Option<String>,
+}
+
+/// What one argument of a call has to be for a grant to cover the call. One that is not there, or of
+/// another type, is not covered.
+#[derive(Debug, ToSchema)]
+#[schema(as = Constraint)]
+#[expect(dead_code, reason = "describes the event's type in the OpenAPI document")]
+pub(crate) struct ConstraintBody {
+    /// Where it stands: a JSON pointer (RFC 6901) into the arguments, such as `/path`.
+    at: String,
+    /// What it has to be.
+    must: MustBody,
+}
+
+/// What an argument may be: an object with one member.
+#[derive(Debug, ToSchema)]
+#[schema(as = Must, rename_all = "snake_case")]
+#[expect(dead_code, reason = "describes the event's type in the OpenAPI document")]
+pub(crate) enum MustBody {
+    /// Exactly this: a text, a whole number, true or false.
+    Equal(serde_json::Value),
+    /// One of these.
+    OneOf(Vec<serde_json::Value>),
+    /// A text that begins so. As a path it stays below: one with a `.` or `..` segment, a backslash or
+    /// either of them percent-encoded does not meet it.
+    Prefix(String),
+    /// A whole number of at most this much.
+    Max(i64),
 }
 
 impl NewGrant {
@@ -66,6 +100,7 @@ impl NewGrant {
             ttl: self.ttl.as_deref().map(str::parse).transpose()?,
             max_uses: self.max_uses,
             justification: text(self.justification.as_deref())?,
+            constraints: self.constraints.clone(),
         })
     }
 
@@ -112,6 +147,15 @@ pub(crate) struct Grant {
     uses: u32,
     /// Uses left.
     uses_left: u32,
+    /// What a call's arguments have to be.
+    #[schema(value_type = Vec<ConstraintBody>)]
+    constraints: Vec<Constraint>,
+    /// How it came to be.
+    #[schema(value_type = String)]
+    issuance: Issuance,
+    /// The grant that it was delegated from, and dies with.
+    #[schema(value_type = Option<String>)]
+    parent: Option<GrantId>,
     /// Whether it is good now.
     live: bool,
     /// `live`, or the code that says why it is not.
@@ -144,6 +188,9 @@ const fn agent_of(grant: &state::Grant) -> Option<&AgentId> {
 
 fn show(state: &state::State, id: GrantId, grant: &state::Grant, now: Time) -> Grant {
     let standing = state.check_grant(id, grant, now);
+    // Whatever it was delegated from has to have uses left as well.
+    let line = state.grants().lineage(id).filter_map(|(_, grant)| grant);
+    let uses_left = line.map(|grant| grant.max_uses.saturating_sub(grant.uses)).min();
     Grant {
         grant: id,
         agent: agent_of(grant).cloned(),
@@ -156,7 +203,10 @@ fn show(state: &state::State, id: GrantId, grant: &state::Grant, now: Time) -> G
         expires_at: moment::text(grant.expires_at),
         max_uses: grant.max_uses,
         uses: grant.uses,
-        uses_left: grant.max_uses.saturating_sub(grant.uses),
+        uses_left: uses_left.unwrap_or(0),
+        constraints: grant.constraints().to_vec(),
+        issuance: grant.issuance,
+        parent: grant.parent(),
         live: standing.is_ok(),
         status: standing.map_or_else(|code| code.as_str(), |()| "live"),
     }

@@ -9,8 +9,8 @@ use bailiwick_ledger::{Config, Ledger, Store};
 use super::*;
 use crate::auth::used::Used;
 use crate::enforce::Roster;
-use crate::token::Issuers;
 use crate::refused::Refusals;
+use crate::token::Issuers;
 
 struct House {
     desk: Arc<Desk>,

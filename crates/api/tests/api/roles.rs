@@ -45,6 +45,7 @@ async fn every_route_takes_its_own_roles_and_no_other() {
     for (path, roles) in [
         ("/v1/owners", readers),
         ("/v1/owners/alice", readers),
+        ("/v1/owners/alice/review", readers),
         ("/v1/agents", readers),
         ("/v1/agents/a1", &["admin", "operator", "agent", "auditor"]),
         ("/v1/tasks", &["admin", "operator", "agent", "auditor"]),
@@ -69,6 +70,8 @@ async fn every_route_takes_its_own_roles_and_no_other() {
         ("/v1/tasks", json!({"agent": "a2"}), &["admin", "operator", "enforcer"]),
         ("/v1/policies/activate", json!({}), &["admin"]),
         ("/v1/grants", grant.clone(), runners),
+        ("/v1/grants/grant_0/review", json!({"review": "keep"}), runners),
+        ("/v1/grants/grant_0/delegate", json!({"to": "a2"}), &["admin", "operator", "enforcer"]),
         ("/v1/grants/requests", grant, &["admin", "operator", "enforcer", "agent"]),
         ("/v1/approvals/approval_0/withdraw", json!({}), &["admin", "operator", "enforcer"]),
         ("/v1/approvals/approval_0/deny", json!({}), &[]),

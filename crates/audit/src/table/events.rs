@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use bailiwick_core::event::{About, Actor, Fact, Recorded};
+use bailiwick_core::id::GrantId;
 
 use super::grown::{Grown, Part, Reach, Still};
 use super::scan::Snapshot;
@@ -62,6 +63,8 @@ pub(crate) struct Around<'a> {
     pub(crate) agent: Option<&'a str>,
     /// That agent's owner at that time.
     pub(crate) owner: Option<&'a str>,
+    /// With a grant that was delegated: the root, and how many delegations it is away.
+    pub(crate) family: Option<(GrantId, u8)>,
 }
 
 /// All events.
@@ -82,6 +85,8 @@ pub(crate) fn push(events: &mut Events, recorded: &Recorded, around: Around<'_>)
         fact(row, place.index, &event.fact);
         row.set_some(C::AgentId, around.agent);
         row.set_some(C::OwnerId, around.owner);
+        row.set_some(C::RootGrantId, around.family.map(|(root, _)| root));
+        row.set_some(C::Depth, around.family.map(|(_, depth)| depth));
     });
 }
 

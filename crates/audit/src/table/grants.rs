@@ -21,6 +21,10 @@ use super::marks::{End, How, Key, Marks, Name, Names, after};
 use super::scan::Snapshot;
 use super::sheet::{self, Columns, UTC, columns, micros};
 
+mod family;
+
+pub(crate) use family::Family;
+
 columns! {
     /// Cells of a grant that never change.
     Fixed {
@@ -60,8 +64,10 @@ pub(crate) struct Grant {
     uses: u32,
     denied: u32,
     last_used: Option<Time>,
-    /// What ended this grant alone.
+    /// What ended this grant alone, or one that it was delegated from.
     ended: Option<End>,
+    /// What it was delegated from and what was from it, if anything.
+    family: Option<Box<Family>>,
 }
 
 impl Living for Grant {
@@ -115,8 +121,14 @@ impl Grants {
             denied: 0,
             last_used: None,
             ended: None,
+            family: fact.parent.map(|parent| Box::new(family::below(&self.rows, parent))),
         };
         let id = GrantId(place.index);
+        let root = live.family.as_ref().map_or(id, |family| GrantId(family.root));
+        let depth = live.family.as_ref().map_or(0, |family| family.depth);
+        if let Some(parent) = fact.parent {
+            family::adopt(&mut self.rows, parent, place.index);
+        }
         self.rows.push(place, live, |row| {
             row.set(Fixed::Seq, place.index);
             row.set(Fixed::Ts, place.time);
@@ -134,8 +146,9 @@ impl Grants {
             row.set(Fixed::Issuance, issuance(fact.issuance));
             row.set_some(Fixed::GrantRequestId, fact.request);
             row.set_some(Fixed::ActorId, actor_id(&recorded.event.about.actor));
-            row.set(Fixed::RootGrantId, id);
-            row.set(Fixed::Depth, 0u8);
+            row.set_some(Fixed::ParentGrantId, fact.parent);
+            row.set(Fixed::RootGrantId, root);
+            row.set(Fixed::Depth, depth);
             row.set_some(Fixed::RuleIds, joined(&fact.policies));
             row.set(Fixed::PolicyHash, &fact.policy_hash);
             row.set_some(Fixed::Justification, fact.justification.as_ref());
@@ -143,12 +156,14 @@ impl Grants {
     }
 
     pub(crate) fn used(&mut self, place: Place, fact: &CallAuthorized) {
-        let Some(grant) = self.rows.live_mut(fact.grant.0) else { return };
-        grant.uses = grant.uses.saturating_add(1);
-        grant.last_used = Some(place.time);
+        // A use of a grant is one of each that it was delegated from.
+        for seq in family::line(&self.rows, fact.grant.0) {
+            let Some(grant) = self.rows.live_mut(seq) else { return };
+            grant.uses = grant.uses.saturating_add(1);
+            grant.last_used = Some(place.time);
+        }
         if fact.uses_left == 0 {
-            let end = End { seq: place.index, time: place.time, how: How::Exhausted };
-            grant.ended.get_or_insert(end);
+            self.end(fact.grant, place, How::Exhausted);
         }
     }
 
@@ -158,11 +173,19 @@ impl Grants {
         }
     }
 
-    /// Ends one grant, unless it has ended by itself before.
+    /// Ends one grant, unless it has ended by itself before, and all that was delegated from it.
     pub(crate) fn end(&mut self, id: GrantId, place: Place, how: How) {
-        if let Some(grant) = self.rows.live_mut(id.0) {
-            grant.ended.get_or_insert(End { seq: place.index, time: place.time, how });
+        for seq in family::descendants(&self.rows, id.0) {
+            if let Some(grant) = self.rows.live_mut(seq) {
+                grant.ended.get_or_insert(End { seq: place.index, time: place.time, how });
+            }
         }
+    }
+
+    /// Root and depth of a grant that is being delegated from `parent`.
+    pub(crate) fn below(&self, parent: GrantId) -> (GrantId, u8) {
+        let family = family::below(&self.rows, parent);
+        (GrantId(family.root), family.depth)
     }
 
     /// The agent, if it is not the owner in person, and the owner.
@@ -212,7 +235,9 @@ fn derive(rows: &[Grant], scopes: &DictionaryArray<Int32Type>, marks: &Marks) ->
             grant.task.map(Key::Task),
             grant.tool.map(Key::Tool),
         ];
-        let by_key = keys.into_iter().flatten().filter_map(|k| marks.first_after(k, grant.seq));
+        let of_line = grant.family.iter().flat_map(|family| family.keys.iter().copied());
+        let keys = keys.into_iter().flatten().chain(of_line);
+        let by_key = keys.filter_map(|key| marks.first_after(key, grant.seq));
         let by_scope = scope.into_iter().flatten().filter_map(|list| after(list, grant.seq));
         let first = by_key.chain(by_scope).chain(grant.ended).min_by_key(|end| end.seq);
         let end = first.filter(|end| end.time < grant.expires_at);

@@ -2,8 +2,8 @@
 //! event after the grant finds.
 
 use bailiwick_core::event::{
-    AgentRetired, AgentSuspended, Fact, GrantIssued, GrantReturned, OwnerDisabled, Selector,
-    TaskClosed,
+    AgentRetired, AgentSuspended, Fact, GrantIssued, GrantReturned, OwnerDisabled, Recorded,
+    Selector, TaskClosed,
 };
 use bailiwick_core::id::{AgentId, GrantId, OwnerId, Resource, TaskId, ToolId};
 use bailiwick_core::state::Covered;
@@ -30,6 +30,8 @@ enum Step {
         scope: usize,
         seconds: u64,
     },
+    /// A part of the n-th grant, to an agent, for a task.
+    Delegate(usize, usize, Option<u64>),
     Revoke(Selector, bool),
     Lift(Selector),
     Suspend(usize),
@@ -68,6 +70,8 @@ fn step() -> impl Strategy<Value = Step> {
         8 => issue.prop_map(|(agent, owner, tool, task, scope, seconds)| Step::Issue {
             agent, owner, tool, task, scope, seconds
         }),
+        4 => (0..8usize, 0..AGENTS.len(), proptest::option::of(0u64..3))
+            .prop_map(|(n, agent, task)| Step::Delegate(n, agent, task)),
         4 => (selector(), any::<bool>()).prop_map(|(s, suspend)| Step::Revoke(s, suspend)),
         1 => selector().prop_map(Step::Lift),
         1 => (0..AGENTS.len()).prop_map(Step::Suspend),
@@ -93,6 +97,14 @@ fn take(story: &mut Story, step: &Step) {
                 ttl: Span::seconds(*seconds),
                 max_uses: 100,
             });
+        }
+        Step::Delegate(n, to, task) => {
+            let is_left = |grant: &GrantIssued| story.now < grant.expires_at;
+            let grants: Vec<GrantId> =
+                issued(story).filter(|(_, grant)| is_left(grant)).map(|(id, _)| id).collect();
+            if let Some(parent) = grants.iter().rev().nth(*n) {
+                story.delegate(*parent, agent(*to), task.map(TaskId));
+            }
         }
         Step::Revoke(selector, suspend) => {
             story.revoke(selector.clone(), *suspend);
@@ -121,6 +133,24 @@ fn take(story: &mut Story, step: &Step) {
             story.allow(GrantId(*grant), call, u32::from(!*last));
         }
     }
+}
+
+fn issued(story: &Story) -> impl Iterator<Item = (GrantId, &GrantIssued)> {
+    story.events.iter().filter_map(|recorded| match &recorded.event.fact {
+        Fact::GrantIssued(grant) => Some((GrantId(recorded.place.index), grant)),
+        _ => None,
+    })
+}
+
+/// A grant and all that it was delegated from.
+fn line(story: &Story, id: GrantId) -> Vec<(GrantId, &GrantIssued)> {
+    let mut line = Vec::new();
+    let mut next = Some(id);
+    while let Some(id) = next {
+        line.extend(issued(story).filter(|(other, _)| *other == id));
+        next = line.last().and_then(|(_, grant)| grant.parent);
+    }
+    line
 }
 
 /// Whether an event ends a grant, and as what.
@@ -162,23 +192,37 @@ fn walked(story: &Story) -> Vec<String> {
     for (at, recorded) in story.events.iter().enumerate() {
         let Fact::GrantIssued(grant) = &recorded.event.fact else { continue };
         let id = GrantId(recorded.place.index);
+        let line = line(story, id);
+        let ends = |fact: &Fact| line.iter().find_map(|(id, grant)| ends(fact, *id, grant));
         let end = story.events[at + 1..]
             .iter()
-            .find_map(|later| Some((later.place, ends(&later.event.fact, id, grant)?)))
+            .find_map(|later| Some((later.place, ends(&later.event.fact)?)))
             .filter(|(place, _)| place.time < grant.expires_at);
         let (until, by, index) = match end {
             Some((place, by)) => (place.time, by, Some(place.index)),
             None => (grant.expires_at, "expired", None),
         };
         let seconds = until.since(recorded.place.time).0 / 1_000;
-        rows.push(serde_json::json!([id, seconds, by, index]).to_string());
+        let (root, _) = line.last().unwrap();
+        let uses = |recorded: &&Recorded| {
+            matches!(&recorded.event.fact, Fact::CallAuthorized(fact)
+                if fact.grant.0 < recorded.place.index
+                    && self::line(story, fact.grant).iter().any(|(other, _)| *other == id))
+        };
+        let uses = story.events[at + 1..].iter().filter(uses).count();
+        let (parent, depth) = (grant.parent, line.len() - 1);
+        let row = serde_json::json!([id, seconds, by, index, parent, root, depth, uses]);
+        rows.push(row.to_string());
     }
     rows
 }
 
 const ASKED: &str =
     "select grant_id, cast(to_unixtime(valid_to) - to_unixtime(valid_from) as bigint),
-    ended_by, ended_seq from grants order by seq";
+    ended_by, ended_seq, parent_grant_id, root_grant_id, depth, uses from grants order by seq";
+/// What the events themselves say of where grants come from.
+const OF_EVENTS: &str = "select count(*) from events e join grants g on e.seq = g.seq
+    where e.root_grant_id = g.root_grant_id and e.depth = g.depth";
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
@@ -196,5 +240,7 @@ proptest! {
         prop_assert_eq!(lines(&tables, ASKED), walked(&half));
         tables.ingest(1, &story.events[cut..]).unwrap();
         prop_assert_eq!(lines(&tables, ASKED), walked(&story));
+        let all = format!("[{}]", issued(&story).count());
+        prop_assert_eq!(lines(&tables, OF_EVENTS), [all]);
     }
 }

@@ -93,6 +93,22 @@ impl Story {
         })))
     }
 
+    /// A part of a grant: all of it, to another agent, for that agent's task.
+    pub(crate) fn delegate(
+        &mut self,
+        parent: GrantId,
+        to: AgentId,
+        task: Option<TaskId>,
+    ) -> GrantId {
+        let Fact::GrantIssued(part) = &self.events[parent.0 as usize].event.fact else {
+            panic!("{parent} is no grant")
+        };
+        let mut part = part.clone();
+        (part.agent, part.task, part.parent) = (Some(to), task, Some(parent));
+        (part.issuance, part.not_before) = (Issuance::Delegated, self.now);
+        GrantId(self.tell(Fact::GrantIssued(part)))
+    }
+
     pub(crate) fn allow(&mut self, grant: GrantId, call: Call, uses_left: u32) -> CallId {
         let expires_at = self.now.after(Span::minutes(5));
         CallId(self.tell(Fact::CallAuthorized(CallAuthorized {

@@ -5,7 +5,7 @@ use bailiwick_client::http::path;
 use serde_json::{Value, json};
 
 use super::online::{Desk, why};
-use crate::args::{GrantVerb, Terms};
+use crate::args::{GrantVerb, Part, Terms};
 use crate::exit::denied;
 use crate::show::json::{Column, recorded};
 
@@ -57,6 +57,7 @@ pub(super) async fn run(verb: GrantVerb, desk: Desk) -> Result<()> {
             desk.list("/v1/grants", &query, &GRANTS).await
         }
         GrantVerb::Show { id } => desk.show(&path(["v1", "grants", &id.to_string()])).await,
+        GrantVerb::Delegate { id, part } => delegate(&desk, &id.to_string(), &part).await,
         GrantVerb::Return { id } => {
             let path = path(["v1", "grants", &id.to_string(), "return"]);
             desk.tell(&format!("{id} is handed back"), &path, &json!({})).await
@@ -77,7 +78,24 @@ fn body(terms: &Terms) -> Value {
         "ttl": terms.ttl.map(|ttl| ttl.to_string()),
         "max_uses": terms.max_uses,
         "justification": terms.justification,
+        "constraints": terms.constraints,
     })
+}
+
+async fn delegate(desk: &Desk, id: &str, part: &Part) -> Result<()> {
+    let body = json!({
+        "to": part.to,
+        "task": part.task.map(|task| task.to_string()),
+        "scope": part.scope,
+        "ttl": part.ttl.map(|ttl| ttl.to_string()),
+        "max_uses": part.max_uses,
+        "constraints": part.constraints,
+        "justification": part.justification,
+    });
+    let answer = desk.http.post(&path(["v1", "grants", id, "delegate"]), &body).await?;
+    let given = answer.get("id").and_then(Value::as_str).unwrap_or("a grant");
+    let what = format!("{given} is a part of {id}, held by {}; it dies with {id}", part.to);
+    recorded(desk.json, &what, &answer)
 }
 
 async fn request(desk: &Desk, terms: &Terms) -> Result<()> {

@@ -5,6 +5,7 @@ mod approvals;
 mod bailiwick;
 mod bench;
 mod flips;
+mod grants;
 #[expect(dead_code, reason = "other tests kill and restart it")]
 #[path = "../../../ledger/tests/support/nats.rs"]
 mod nats;

@@ -12,7 +12,8 @@ use crate::approval::{RULES_MAX, call_digest, question_digest, shown_digest};
 use crate::command::{Answer, Awaited, Done, RefusalCode};
 use crate::event::{
     ApprovalDenied, ApprovalExpired, ApprovalGranted, ApprovalRequested, ApprovalRule,
-    ApprovalWithdrawn, Call, DenialCode, Fact, GrantDenied, GrantIssued, Issuance, Scope,
+    ApprovalWithdrawn, Call, Constraint, DenialCode, Fact, GrantDenied, GrantIssued, Issuance,
+    Scope,
 };
 use crate::id::{ApprovalId, GrantRequestId, OwnerId, PolicyId, Text};
 use crate::record::hash::Digest;
@@ -99,12 +100,13 @@ impl Application {
         draft: &Draft<'_>,
         call: &Call,
         owner: OwnerId,
-        scope: Scope,
+        (scope, constraints): (Scope, Vec<Constraint>),
         wanted: Proposal,
     ) -> Result<Self, Unasked> {
         let asked = wanted.of(draft, call, owner, scope);
         // In the place of the number that its request will have.
-        let asked = ApprovalRequested { request: Some(GrantRequestId(0)), ..asked };
+        let request = Some(GrantRequestId(0));
+        let asked = ApprovalRequested { request, constraints, ..asked };
         let question = question_digest(&asked);
         let approvals = draft.state.approvals();
         let waiting = approvals.asking(&question);

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+mod lineage;
+
 use super::approval::{self, Proposal};
 use super::{ALLOW_REPEATED, Draft, USES_MAX, disclosed, grant_id, refuse};
 use crate::approval::call_digest;
+use crate::arguments::constraints;
 use crate::command::{
     Allowed, Answer, Authorize, Awaited, Command, Decision, Denied, Done, Finish, RefusalCode,
     Subject, Submission,
@@ -17,7 +20,7 @@ use crate::id::{AgentId, CallId, GrantId, OwnerId, PolicyId, Text};
 use crate::policy::{self, PolicyIndex, Restrictions};
 use crate::record::hash::Digest;
 use crate::state::{
-    Agent, AgentStatus, CALL_AUTHORIZED, Covered, End, Grant, Holder, Memo, OpenCall, Owner, State,
+    Agent, AgentStatus, CALL_AUTHORIZED, Covered, Grant, Holder, Memo, OpenCall, Owner, State,
     Verdicts, View,
 };
 use crate::time::{Span, Time};
@@ -153,6 +156,9 @@ fn digest_of(state: &State, ask: &Authorize) -> Digest {
 /// # Errors
 /// The denial code that it would get.
 pub fn would_allow(state: &State, ask: &Authorize, now: Time) -> Result<(), DenialCode> {
+    if ask.args.as_ref().is_some_and(|arguments| arguments.fault().is_some()) {
+        return Err(DenialCode::InvalidArguments);
+    }
     check(state, ask, now).map(|_| ()).map_err(|denial| denial.code)
 }
 
@@ -322,12 +328,15 @@ fn held_grant(
     let mut dead: Option<(GrantId, DenialCode)> = None;
     let grants = state.grants();
     for (id, grant) in grants.candidates(&holder, ask.task, &ask.action, &ask.resource) {
-        if grant.tool.as_ref().is_some_and(|tool| ask.tool.as_ref() != Some(tool)) {
+        if grant.tool.as_ref().is_some_and(|tool| ask.tool.as_ref() != Some(tool))
+            || !constraints::are_met(grant.constraints(), ask.args.as_deref())
+        {
+            // It is for something else: `no_grant` says so, and the agent may ask for another.
             continue;
         }
         let good = covers(state, party, id, grant, ask, now)
             .and_then(|()| shown(state, grant, ask))
-            .and_then(|()| narrowed(policy, grant, now));
+            .and_then(|()| lineage::narrowed(state, policy, id, now));
         match good {
             Ok(()) => live = Some(live.map_or(id, |other| other.min(id))),
             Err(code) if dead.is_none_or(|(other, _)| other < id) => dead = Some((id, code)),
@@ -351,10 +360,11 @@ fn covers(
     ask: &Authorize,
     now: Time,
 ) -> Result<(), DenialCode> {
-    grant.check(id, state.marks(), now)?;
-    match state.marks().ended_since(id.0, covered(party, ask, Some(id))) {
-        Some(_) => Err(DenialCode::GrantRevoked),
-        None => Ok(()),
+    state.check_grant(id, grant, now)?;
+    if lineage::is_taken_back(state, party, ask, id) {
+        Err(DenialCode::GrantRevoked)
+    } else {
+        Ok(())
     }
 }
 
@@ -363,26 +373,6 @@ fn shown(state: &State, grant: &Grant, ask: &Authorize) -> Result<(), DenialCode
     match grant.shown() {
         Some(shown) if shown != digest_of(state, ask) => Err(DenialCode::ApprovalMismatch),
         Some(_) | None => Ok(()),
-    }
-}
-
-/// A grant that policy issued goes no further than policy goes for this very call, now. What was
-/// asked for without naming the tool, or before policy was tightened, may have got more; what people
-/// approved meets the rules that they met and no others. What an operator issued was decided by a
-/// human.
-fn narrowed(policy: &PolicySays, grant: &Grant, now: Time) -> Result<(), DenialCode> {
-    if grant.issuance == Issuance::Operator {
-        return Ok(());
-    }
-    let asked = &policy.restrictions;
-    if !grant.is_approved(&asked.approvals) {
-        Err(DenialCode::ApprovalRequired)
-    } else if asked.ttl.is_some_and(|ttl| now >= grant.not_before.after(ttl)) {
-        Err(DenialCode::GrantExpired)
-    } else if asked.max_uses.is_some_and(|uses| grant.uses >= uses) {
-        Err(DenialCode::GrantExhausted)
-    } else {
-        Ok(())
     }
 }
 
@@ -402,12 +392,12 @@ fn just_in_time(
 
 fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> Answer {
     let policy_hash = draft.state.policy_hash();
-    let (grant, expires_at, max_uses, uses) = match permit.source {
+    let (grant, expires_at, line) = match permit.source {
         Source::Held(id) => {
             let Some(grant) = draft.state.grants().get(id) else {
                 return deny(draft, call, DenialCode::NoGrant.into());
             };
-            (id, grant.expires_at, grant.max_uses, grant.uses)
+            (id, grant.expires_at, lineage::uses_left(draft.state, id))
         }
         Source::JustInTime(ttl, max_uses) => {
             let Some(owner) = call.owner.clone() else {
@@ -435,10 +425,11 @@ fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> 
                 approval: None,
                 shown: None,
             }));
-            (grant_id(index), expires_at, max_uses, 0)
+            let id = grant_id(index);
+            (id, expires_at, vec![(id, max_uses.saturating_sub(1))])
         }
     };
-    let uses_left = max_uses.saturating_sub(uses).saturating_sub(1);
+    let uses_left = line.iter().map(|(_, left)| *left).min().unwrap_or(0);
     let fact = CallAuthorized {
         call,
         grant,
@@ -451,10 +442,11 @@ fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> 
         shadow: Vec::new(),
     };
     let index = draft.record_because(grant.0, Fact::CallAuthorized(fact));
-    if uses_left == 0 {
+    for (grant, _) in line.into_iter().filter(|(_, left)| *left == 0) {
         draft.record_by_system(Some(index), Fact::GrantExhausted(GrantEnded { grant }));
     }
-    let allowed = Allowed { grant, expires_at, uses_left };
+    let rests_on = lineage::rests_on(draft.state, grant);
+    let allowed = Allowed { grant, expires_at, uses_left, rests_on };
     Answer::Decided(Decision { call: CallId(index), result: Ok(allowed), repeats: None })
 }
 
@@ -549,8 +541,9 @@ pub(super) fn repeated(
 ) -> Option<Answer> {
     let Command::Authorize(ask) = &submission.command else { return None };
     let open = repeatable(state, ask, memo, now).ok()?;
-    let allowed =
-        Allowed { grant: open.grant, expires_at: open.expires_at, uses_left: open.uses_left };
+    let OpenCall { grant, expires_at, uses_left, .. } = *open;
+    let rests_on = lineage::rests_on(state, grant);
+    let allowed = Allowed { grant, expires_at, uses_left, rests_on };
     let (call, repeats) = (CallId(memo.index), Some(memo.link));
     Some(Answer::Decided(Decision { call, result: Ok(allowed), repeats }))
 }
@@ -565,10 +558,10 @@ fn repeatable<'a>(
 ) -> Result<&'a OpenCall, Denial> {
     let open = state.open_call(CallId(memo.index)).ok_or(DenialCode::IdReused)?;
     let (party, _) = permitted(state, ask, now)?;
-    let grant = state.grants().get(open.grant);
-    let returned = grant.is_some_and(|grant| grant.ended == Some(End::Returned));
-    let ended = state.marks().ended_since(open.grant.0, covered(&party, ask, Some(open.grant)));
-    if returned || ended.is_some() {
+    // What was used up at this very call may be forgotten by now; handed back, it would be known.
+    if lineage::is_handed_back(state, open.grant, now)
+        || lineage::is_taken_back(state, &party, ask, open.grant)
+    {
         Err(DenialCode::GrantRevoked.into())
     } else if now >= open.expires_at {
         Err(DenialCode::GrantExpired.into())

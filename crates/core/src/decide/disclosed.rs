@@ -13,9 +13,11 @@ pub const DISCLOSED_MAX: usize = 64;
 /// The most bytes of their names and values together.
 pub const DISCLOSED_BYTES_MAX: usize = 16_384;
 
-/// What the call's event discloses, or the denial where it could not all be recorded.
+/// What the call's event discloses, or the denial where it could not all be recorded, or where its
+/// arguments cannot be decided about.
 pub(super) fn of(draft: &Draft<'_>, ask: &Authorize) -> Result<BTreeMap<Text, Text>, DenialCode> {
-    let fields = fields(ask).filter(|_| told_by_who_may(draft, ask));
+    let readable = ask.args.as_ref().is_none_or(|arguments| arguments.fault().is_none());
+    let fields = fields(ask).filter(|_| readable && told_by_who_may(draft, ask));
     fields.ok_or(DenialCode::InvalidArguments)
 }
 
@@ -41,7 +43,7 @@ pub(super) fn fields(ask: &Authorize) -> Option<BTreeMap<Text, Text>> {
     fits.then_some(fields)
 }
 
-/// Properties decide: an agent cannot say its own, whoever forgot to strip them.
+/// Properties and the environment decide: an agent cannot say its own, whoever forgot to strip them.
 fn told_by_who_may(draft: &Draft<'_>, ask: &Authorize) -> bool {
     let may = match &draft.submission.actor {
         Actor::System => true,
@@ -49,5 +51,5 @@ fn told_by_who_may(draft: &Draft<'_>, ask: &Authorize) -> bool {
             matches!(role, Role::Admin | Role::Enforcer)
         }
     };
-    may || ask.told.is_none()
+    may || (ask.told.is_none() && ask.environment.is_none())
 }

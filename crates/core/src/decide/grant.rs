@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use super::approval::{self, Application};
 use super::{Draft, EXPIRED_EACH, call, grant_id, refuse};
+use crate::arguments::constraints;
 use crate::command::{Answer, Authorize, Done, IssueGrant, RefusalCode, RequestGrant, Subject};
 use crate::event::{
-    DenialCode, Effect, Fact, GrantDenied, GrantEnded, GrantIssued, GrantRequested, GrantReturned,
-    Issuance, Scope,
+    Constraint, DenialCode, Effect, Fact, GrantDenied, GrantEnded, GrantIssued, GrantRequested,
+    GrantReturned, Issuance, Scope,
 };
-use crate::id::{GrantId, GrantRequestId, OwnerId, Resource, Text};
+use crate::id::{AgentId, GrantId, GrantRequestId, OwnerId, Resource, TaskId, Text};
 use crate::state::{Covered, State};
 use crate::time::{Span, Time};
 
@@ -71,7 +72,7 @@ pub(super) fn request(draft: &mut Draft<'_>, terms: &RequestGrant) -> Answer {
             policies: policy.ids,
             policy_hash: draft.state.policy_hash(),
             justification: terms.justification.clone(),
-            constraints: Vec::new(),
+            constraints: terms.constraints.clone(),
             parent: None,
             approval: None,
             shown: None,
@@ -91,8 +92,8 @@ fn put_to_people(
 ) -> Answer {
     let call = call::call_of(draft.state, asked_of, BTreeMap::new());
     let wanted = policy.wanted(terms.ttl, terms.max_uses);
-    let scope = terms.scope.clone();
-    match Application::new(draft, &call, owner.clone(), scope, wanted) {
+    let what = (terms.scope.clone(), terms.constraints.clone());
+    match Application::new(draft, &call, owner.clone(), what, wanted) {
         Ok(application) => {
             let index = record_request(draft, terms, owner);
             application.put(draft, GrantRequestId(index));
@@ -148,7 +149,7 @@ pub(super) fn issue(draft: &mut Draft<'_>, issue: &IssueGrant) -> Answer {
         policies: Vec::new(),
         policy_hash: draft.state.policy_hash(),
         justification: terms.justification.clone(),
-        constraints: Vec::new(),
+        constraints: terms.constraints.clone(),
         parent: None,
         approval: None,
         shown: None,
@@ -202,25 +203,34 @@ pub(super) fn expire(draft: &mut Draft<'_>) -> Answer {
     Answer::Done(Done { kind: 84, index: state.next_index(), grant: None, repeats: None })
 }
 
-/// The owner of the agent that is to hold a grant, which must be able to act and own the task.
 fn holder(state: &State, terms: &RequestGrant, now: Time) -> Result<OwnerId, Answer> {
-    let Some(agent) = state.agents().get(&terms.agent) else {
-        let message = format!("agent `{}` is not registered", terms.agent);
+    holds(state, &terms.agent, terms.task, now)
+}
+
+/// The owner of the agent that is to hold a grant, which must be able to act and own the task.
+pub(super) fn holds(
+    state: &State,
+    id: &AgentId,
+    task: Option<TaskId>,
+    now: Time,
+) -> Result<OwnerId, Answer> {
+    let Some(agent) = state.agents().get(id) else {
+        let message = format!("agent `{id}` is not registered");
         return Err(refuse(RefusalCode::NotFound, message));
     };
     if let Err(code) = call::alive(agent, now) {
-        let message = format!("agent `{}` may not act: {code}", terms.agent);
+        let message = format!("agent `{id}` may not act: {code}");
         return Err(refuse(RefusalCode::WrongState, message));
     }
     if state.owners().get(&agent.owner).is_none_or(|owner| owner.disabled) {
         let message = format!("owner `{}` is disabled", agent.owner);
         return Err(refuse(RefusalCode::WrongState, message));
     }
-    let Some(id) = terms.task else { return Ok(agent.owner.clone()) };
-    match state.tasks().get(&id) {
-        Some(task) if task.opened.agent == terms.agent => Ok(agent.owner.clone()),
+    let Some(task) = task else { return Ok(agent.owner.clone()) };
+    match state.tasks().get(&task) {
+        Some(open) if open.opened.agent == *id => Ok(agent.owner.clone()),
         _ => {
-            let message = format!("`{id}` is not an open task of agent `{}`", terms.agent);
+            let message = format!("`{task}` is not an open task of agent `{id}`");
             Err(refuse(RefusalCode::NotFound, message))
         }
     }
@@ -240,15 +250,25 @@ fn suspension(state: &State, terms: &RequestGrant, owner: &OwnerId) -> Option<u6
 }
 
 fn check_range(terms: &RequestGrant) -> Result<(), Answer> {
-    if terms.ttl.is_some_and(|ttl| ttl == Span(0) || ttl > TTL_MAX) {
+    check_limits(terms.ttl, terms.max_uses, &terms.constraints)
+}
+
+/// Whether what was given of a grant's terms is within what any grant may have.
+pub(super) fn check_limits(
+    ttl: Option<Span>,
+    max_uses: Option<u32>,
+    of_arguments: &[Constraint],
+) -> Result<(), Answer> {
+    if ttl.is_some_and(|ttl| ttl == Span(0) || ttl > TTL_MAX) {
         let message = format!("ttl must be more than 0 and at most {TTL_MAX}");
         return Err(refuse(RefusalCode::OutOfRange, message));
     }
-    if terms.max_uses.is_some_and(|uses| uses == 0 || uses > USES_MAX) {
+    if max_uses.is_some_and(|uses| uses == 0 || uses > USES_MAX) {
         let message = format!("max_uses must be from 1 to {USES_MAX}");
         return Err(refuse(RefusalCode::OutOfRange, message));
     }
-    Ok(())
+    constraints::check(of_arguments)
+        .map_err(|error| refuse(RefusalCode::OutOfRange, error.to_string()))
 }
 
 /// Whether `terms` stay within what was asked for: an answer may narrow, never widen.
@@ -257,22 +277,25 @@ fn answers(state: &State, id: GrantRequestId, terms: &RequestGrant) -> Result<()
         return Err(refuse(RefusalCode::NotFound, format!("`{id}` waits for no answer")));
     };
     let asked = &pending.terms;
-    let within = match &terms.scope {
-        Scope::Exact(resource) => asked.scope.covers(resource),
-        Scope::Within(prefix) => match &asked.scope {
-            Scope::Exact(_) => false,
-            Scope::Within(asked) => prefix.is_within(asked),
-        },
-    };
     let same = asked.agent == terms.agent
         && asked.action == terms.action
         && asked.task.is_none_or(|task| terms.task == Some(task))
         && terms.ttl.unwrap_or(call::JIT_TTL) <= asked.ttl
-        && terms.max_uses.unwrap_or(call::JIT_USES) <= asked.max_uses;
-    if within && same {
+        && terms.max_uses.unwrap_or(call::JIT_USES) <= asked.max_uses
+        && constraints::keep_all(&terms.constraints, &asked.constraints);
+    if is_within(&terms.scope, &asked.scope) && same {
         return Ok(());
     }
     Err(refuse(RefusalCode::OutOfRange, format!("the grant would be wider than `{id}` asked for")))
+}
+
+/// Whether a scope holds nothing that the wider one does not.
+pub(super) fn is_within(scope: &Scope, wider: &Scope) -> bool {
+    match (scope, wider) {
+        (Scope::Exact(resource), _) => wider.covers(resource),
+        (Scope::Within(_), Scope::Exact(_)) => false,
+        (Scope::Within(prefix), Scope::Within(wider)) => prefix.is_within(wider),
+    }
 }
 
 fn record_request(draft: &mut Draft<'_>, terms: &RequestGrant, owner: OwnerId) -> u64 {
@@ -285,7 +308,7 @@ fn record_request(draft: &mut Draft<'_>, terms: &RequestGrant, owner: OwnerId) -
         ttl: terms.ttl.unwrap_or(call::JIT_TTL),
         max_uses: terms.max_uses.unwrap_or(call::JIT_USES),
         justification: terms.justification.clone(),
-        constraints: Vec::new(),
+        constraints: terms.constraints.clone(),
     }))
 }
 

@@ -67,6 +67,13 @@ impl Held {
         Self { index, asked, named_by, knows_owner, knows_task }
     }
 
+    /// The same, ended as well by whatever else it rests on.
+    #[must_use]
+    pub fn resting_on(mut self, selectors: &[Selector]) -> Self {
+        self.named_by.extend(selectors.iter().map(Key::of));
+        self
+    }
+
     /// When the question was sent.
     #[must_use]
     pub const fn asked(&self) -> Monotonic {

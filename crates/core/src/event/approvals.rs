@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{Call, Constraint, Scope};
-use crate::id::{ApprovalId, GrantRequestId, GroupId, OwnerId, PolicyId, Text};
+use crate::id::{ApprovalId, GrantRequestId, GroupId, OwnerId, PolicyId, Text, canonical_number};
 use crate::record::hash::Digest;
 use crate::time::{Span, Time};
 
@@ -50,7 +50,7 @@ impl FromStr for ApprovalRule {
             return Ok(Self::Owner);
         }
         let (count, group) = match text.split_once(" of ") {
-            Some((count, group)) => (canonical(count).ok_or(ApprovalRuleError)?, group),
+            Some((count, group)) => (canonical_number(count).ok_or(ApprovalRuleError)?, group),
             None => (1, text),
         };
         let group = group.strip_prefix("group:").ok_or(ApprovalRuleError)?;
@@ -60,12 +60,6 @@ impl FromStr for ApprovalRule {
         }
         Ok(Self::Group { group, count })
     }
-}
-
-/// A count in its one spelling.
-fn canonical(digits: &str) -> Option<u32> {
-    let number: u32 = digits.parse().ok()?;
-    (number.to_string() == digits).then_some(number)
 }
 
 impl serde::Serialize for ApprovalRule {

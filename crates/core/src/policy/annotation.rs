@@ -2,7 +2,7 @@
 
 use super::{Fault, TTL_MAX};
 use crate::event::{ApprovalRule, ApprovalRuleError};
-use crate::id::{PolicyId, Text};
+use crate::id::{PolicyId, Text, canonical_number};
 use crate::time::Span;
 
 /// What permits ask for, combined: the narrowest wins.
@@ -154,8 +154,7 @@ fn truth(value: &str) -> Result<bool, String> {
 
 /// A count from 1 on, in its one spelling.
 fn number(digits: &str) -> Option<u32> {
-    let number: u32 = digits.parse().ok()?;
-    (number > 0 && number.to_string() == digits).then_some(number)
+    canonical_number(digits).filter(|number| *number > 0)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::marks::{Covered, Marks};
-use crate::event::{ApprovalRule, Constraint, DenialCode, GrantIssued, Issuance, Scope};
+use crate::event::{ApprovalRule, Constraint, DenialCode, GrantIssued, Issuance, Scope, Selector};
 use crate::id::{Action, AgentId, ApprovalId, GrantId, OwnerId, Resource, TaskId, ToolId};
 use crate::record::hash::Digest;
 use crate::time::{Span, Time};
@@ -33,11 +33,11 @@ pub enum End {
 }
 
 /// What few grants are held to beside their terms.
-#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, bincode::Encode, bincode::Decode)]
 pub struct Bounds {
     /// What the arguments have to be.
     pub constraints: Vec<Constraint>,
-    /// The grant that it was delegated from.
+    /// The grant that it was delegated from, and dies with.
     pub parent: Option<GrantId>,
     /// The approval it came of.
     pub approval: Option<ApprovalId>,
@@ -45,6 +45,8 @@ pub struct Bounds {
     pub shown: Option<Digest>,
     /// The rules that they met: where policy asks for more, it is not approved.
     pub met: Vec<ApprovalRule>,
+    /// How many grants were delegated from it, by its holder or by those who hold such a one.
+    pub delegated: u32,
 }
 
 impl Bounds {
@@ -55,12 +57,9 @@ impl Bounds {
             approval: fact.approval,
             shown: fact.shown,
             met,
+            delegated: 0,
         };
-        let has_some = !bounds.constraints.is_empty()
-            || bounds.parent.is_some()
-            || bounds.approval.is_some()
-            || bounds.shown.is_some();
-        has_some.then(|| Box::new(bounds))
+        (bounds != Self::default()).then(|| Box::new(bounds))
     }
 }
 
@@ -96,6 +95,29 @@ pub struct Grant {
 }
 
 impl Grant {
+    /// What a call's arguments have to be.
+    #[must_use]
+    pub fn constraints(&self) -> &[Constraint] {
+        self.bounds.as_ref().map_or(&[], |bounds| &bounds.constraints)
+    }
+
+    /// The grant that it was delegated from.
+    #[must_use]
+    pub fn parent(&self) -> Option<GrantId> {
+        self.bounds.as_ref().and_then(|bounds| bounds.parent)
+    }
+
+    /// How many grants were delegated from it, directly or not.
+    #[must_use]
+    pub fn delegated(&self) -> u32 {
+        self.bounds.as_ref().map_or(0, |bounds| bounds.delegated)
+    }
+
+    /// Whether it was delegated, or something was delegated from it.
+    fn has_family(&self) -> bool {
+        self.parent().is_some() || self.delegated() > 0
+    }
+
     /// The digest of the one call that people approved, if it came of that.
     #[must_use]
     pub fn shown(&self) -> Option<Digest> {
@@ -124,7 +146,8 @@ impl Grant {
         }
     }
 
-    /// Whether the grant is good at `now`, watermarks included, and if not, why.
+    /// Whether the grant by itself is good at `now`, watermarks included, and if not, why. What it was
+    /// delegated from is another question: see [`super::State::check_grant`].
     ///
     /// # Errors
     /// The denial code that says why it is not.
@@ -233,6 +256,7 @@ impl Grants {
             ended: None,
             bounds: Bounds::of(fact, met),
         };
+        self.count_delegation(fact.parent);
         let fingerprint = Fingerprint::of(&grant);
         self.prune(fingerprint, marks, now);
         self.open.insert((fingerprint, id));
@@ -260,19 +284,34 @@ impl Grants {
         self.open.range(all).map(|(_, id)| *id)
     }
 
+    /// A use of a grant is one of everything that it was delegated from, so that a family together
+    /// never goes beyond its root.
     pub(super) fn used(&mut self, id: GrantId) {
-        if let Some(grant) = self.by_id.get_mut(&id) {
+        let mut next = Some(id);
+        while let Some(grant) = next.and_then(|id| self.by_id.get_mut(&id)) {
             grant.uses = grant.uses.saturating_add(1);
             debug_assert!(
                 grant.uses <= grant.max_uses,
                 "a grant is never used more than it allows"
             );
+            next = grant.parent().filter(|parent| Some(*parent) < next);
+        }
+    }
+
+    /// Counts one more grant that was delegated from `parent`, and so from all that that one was.
+    fn count_delegation(&mut self, parent: Option<GrantId>) {
+        let mut next = parent;
+        while let Some(grant) = next.and_then(|id| self.by_id.get_mut(&id)) {
+            let bounds = grant.bounds.get_or_insert_default();
+            bounds.delegated = bounds.delegated.saturating_add(1);
+            next = bounds.parent.filter(|parent| Some(*parent) < next);
         }
     }
 
     /// Ends a grant. Of those that covered the same only the last one that ended is remembered,
     /// and those that somebody took back or handed back: while the call that used them may still
-    /// be asked about again, the answer is no.
+    /// be asked about again, the answer is no. Those of a family are, too: what was delegated from
+    /// them rests on them.
     pub(super) fn end(&mut self, id: GrantId, end: End, marks: &Marks, now: Time) {
         let Some(grant) = self.by_id.get_mut(&id).filter(|grant| grant.ended.is_none()) else {
             return;
@@ -286,11 +325,10 @@ impl Grants {
         let fingerprint = Fingerprint::of(grant);
         self.open.remove(&(fingerprint, id));
         let Some(before) = self.ended.insert(fingerprint, id) else { return };
-        let taken_back = self
-            .by_id
-            .get(&before)
-            .is_some_and(|grant| grant.ended == Some(End::Returned) || marks.names_grant(before));
-        if !taken_back {
+        let is_needed = self.by_id.get(&before).is_some_and(|grant| {
+            grant.ended == Some(End::Returned) || marks.names_grant(before) || grant.has_family()
+        });
+        if !is_needed {
             self.remove(before);
         }
     }
@@ -328,6 +366,29 @@ impl Grants {
     #[must_use]
     pub fn get(&self, id: GrantId) -> Option<&Grant> {
         self.by_id.get(&id).map(AsRef::as_ref)
+    }
+
+    /// A grant and all that it was delegated from, itself first and the root last. One that is not
+    /// remembered any more comes without its record and ends the line: whatever rests on it is not
+    /// to be trusted.
+    pub fn lineage(&self, id: GrantId) -> impl Iterator<Item = (GrantId, Option<&Grant>)> {
+        let mut next = Some(id);
+        let mut below = u64::MAX;
+        std::iter::from_fn(move || {
+            let id = next?;
+            // A parent is always the older one, whatever a record says: a line has an end.
+            let grant = self.get(id).filter(|_| id.0 < below);
+            below = id.0;
+            next = grant.and_then(Grant::parent);
+            Some((id, grant))
+        })
+    }
+
+    /// Whether a selector names a grant, or one that it was delegated from.
+    #[must_use]
+    pub fn is_named_by(&self, id: GrantId, selector: &Selector) -> bool {
+        let mut line = self.lineage(id).filter_map(|(id, grant)| Some((id, grant?)));
+        line.any(|(id, grant)| grant.covered(id).is_named_by(selector))
     }
 
     /// All remembered grants with an id above `after`, in order.

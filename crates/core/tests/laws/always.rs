@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bailiwick_core::command::{Answer, Command, Submission};
 use bailiwick_core::decide::Decided;
-use bailiwick_core::event::{DenialCode, Fact, Role};
+use bailiwick_core::event::{DenialCode, Fact, Issuance, Role};
 use bailiwick_core::id::GrantId;
 use bailiwick_core::state::State;
 use proptest::prelude::*;
@@ -31,6 +31,7 @@ proptest! {
         }
         let ledger = story.ledger;
         no_grant_is_overused(&ledger)?;
+        what_was_delegated_is_never_better_than_what_it_came_from(&ledger)?;
         no_id_is_allowed_twice_within_a_quarter_of_an_hour(&ledger)?;
         grant_ends_once_and_as_expired_only_when_it_ran_out(&ledger)?;
         feed_has_every_narrowing_event_once_and_no_gap(&ledger)?;
@@ -162,16 +163,55 @@ fn every_call_is_decided_as_the_plain_rules_say(
     Ok(())
 }
 
+/// Not by itself, and not together with all that was delegated from it.
 fn no_grant_is_overused(ledger: &Ledger) -> Result<(), TestCaseError> {
     let mut left = BTreeMap::new();
+    let mut parents = BTreeMap::new();
     for recorded in &ledger.log {
         if let Fact::GrantIssued(fact) = &recorded.event.fact {
             left.insert(GrantId(recorded.place.index), fact.max_uses);
+            parents.extend(fact.parent.map(|parent| (GrantId(recorded.place.index), parent)));
         }
-        if let Some((_, grant)) = allowed(&recorded.event.fact) {
+        let mut next = allowed(&recorded.event.fact).map(|(_, grant)| grant);
+        while let Some(grant) = next {
             let left = left.get_mut(&grant).unwrap();
             prop_assert!(*left > 0, "{} is used more than it allows", grant);
             *left -= 1;
+            next = parents.get(&grant).copied();
+        }
+    }
+    Ok(())
+}
+
+fn what_was_delegated_is_never_better_than_what_it_came_from(
+    ledger: &Ledger,
+) -> Result<(), TestCaseError> {
+    let issued = |id: GrantId| match &ledger.log[id.0 as usize].event.fact {
+        Fact::GrantIssued(fact) => fact,
+        other => panic!("{other:?}"),
+    };
+    for recorded in &ledger.log {
+        let Fact::GrantIssued(child) = &recorded.event.fact else { continue };
+        let Some(id) = child.parent else { continue };
+        let parent = issued(id);
+        prop_assert!(id.0 < recorded.place.index);
+        prop_assert_eq!((&child.owner, &child.action), (&parent.owner, &parent.action));
+        prop_assert_eq!(&child.tool, &parent.tool);
+        prop_assert!(child.not_before >= parent.not_before);
+        prop_assert!(child.expires_at <= parent.expires_at);
+        prop_assert!(child.max_uses <= parent.max_uses);
+        prop_assert!(child.task.is_some() || parent.task.is_none());
+        prop_assert!(parent.scope.covers(child.scope.root()));
+        let kept = |constraint| child.constraints.contains(constraint);
+        prop_assert!(parent.constraints.iter().all(kept));
+    }
+    let state = &ledger.state;
+    for (id, child) in state.grants().after(None) {
+        let Some(parent) = child.parent() else { continue };
+        if state.check_grant(id, child, ledger.now()).is_ok() {
+            let known = state.grants().get(parent);
+            let standing = known.map(|known| state.check_grant(parent, known, ledger.now()));
+            prop_assert_eq!(standing, Some(Ok(())), "{} is good and {} is not", id, parent);
         }
     }
     Ok(())
@@ -228,7 +268,7 @@ fn rebuilt_view_is_told_from_the_one_that_comes_after_it() {
 fn histories_meet_nearly_everything_that_there_is() {
     let mut runner = TestRunner::deterministic();
     let mut met = BTreeSet::new();
-    for _ in 0..64 {
+    for _ in 0..96 {
         let mut story = Story::new();
         let steps = steps(120).new_tree(&mut runner).unwrap().current();
         for step in &steps {
@@ -236,6 +276,10 @@ fn histories_meet_nearly_everything_that_there_is() {
                 let decided = story.ledger.submit(&submission);
                 met.extend(decided.events.iter().map(|event| event.fact.name()));
                 met.extend(code(&decided).map(DenialCode::as_str));
+                let used = decided.events.iter().filter_map(|event| allowed(&event.fact));
+                let held = used.filter_map(|(_, grant)| story.ledger.state.grants().get(grant));
+                let delegated = |issuance| (issuance == Issuance::Delegated).then_some("delegated");
+                met.extend(held.filter_map(|grant| delegated(grant.issuance)));
                 if let Answer::Decided(decision) = &decided.answer
                     && decision.repeats.is_some()
                 {
@@ -244,7 +288,7 @@ fn histories_meet_nearly_everything_that_there_is() {
             }
         }
     }
-    let expected = "agent_suspended agent_unknown approval_required forbidden \
+    let expected = "agent_suspended agent_unknown approval_required delegated forbidden \
         grant_expired grant_revoked id_reused no_grant not_owner owner_disabled repeated suspended \
         task_closed tool_not_allowed agent.reinstated call.authorized call.denied call.finished \
         finding.raised grant.denied grant.exhausted grant.expired grant.issued grant.requested \

@@ -29,7 +29,7 @@ fn histories() -> Vec<Vec<Happening>> {
         }
         happenings(&story)
     };
-    (0..12).map(story).collect()
+    (0..24).map(story).collect()
 }
 
 /// Plays the runs; gives the first seed that went wrong, or what was seen in all of them.

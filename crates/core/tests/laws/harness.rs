@@ -10,8 +10,8 @@ use bailiwick_core::command::{
 };
 use bailiwick_core::decide::{Decided, decide};
 use bailiwick_core::event::{
-    Actor, AgentSettings, Allow, DenialCode, Effect, Event, Outcome, Place, Recorded, RequestKey,
-    Role, Selector,
+    About, Actor, AgentSettings, Allow, DenialCode, Effect, Event, Fact, Outcome, Place, Recorded,
+    RequestKey, Role, Selector,
 };
 use bailiwick_core::id::{
     Action, ActionPattern, AgentId, CallId, CredentialId, GrantId, OwnerId, PolicyId, RequestId,
@@ -80,6 +80,20 @@ impl Ledger {
         ledger.given(Command::ActivatePolicies);
         MADE.lock().unwrap().insert(key, ledger.clone());
         ledger
+    }
+
+    /// Something that no command here brings about; its index.
+    pub(super) fn happened(&mut self, fact: Fact) -> u64 {
+        let about = About {
+            actor: Actor::System,
+            on_behalf_of: None,
+            cause: None,
+            request: None,
+            trace: None,
+        };
+        let index = self.state.next_index();
+        self.record(self.now(), &Event { about, fact });
+        index
     }
 
     /// When the next event may be recorded at the earliest.
@@ -309,6 +323,7 @@ pub(super) fn terms(agent: &str, action: &str, scope: &str) -> RequestGrant {
         ttl: None,
         max_uses: None,
         justification: None,
+        constraints: Vec::new(),
     }
 }
 

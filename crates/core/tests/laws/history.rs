@@ -1,15 +1,19 @@
 //! Random histories: steps as small plain data, made into submissions by what the ledger holds when
 //! their turn comes, so that they often meet something that is there.
 
+use bailiwick_core::arguments::Arguments;
 use bailiwick_core::command::{
-    Authorize, Command, IssueCredential, IssueGrant, Subject, Submission,
+    Authorize, Command, DelegateGrant, IssueCredential, IssueGrant, Subject, Submission,
 };
 use bailiwick_core::event::{Actor, Fact, Recorded, Role, Selector};
 use bailiwick_core::id::{ApprovalId, CallId, GrantId, GrantRequestId, TaskId};
 use bailiwick_core::record::hash::Digest;
+use bailiwick_core::state::{Grant, Holder};
 use bailiwick_core::time::{Span, Time};
 use proptest::prelude::*;
+use serde_json::json;
 
+use super::delegation::part;
 use super::harness::{
     Ledger, actor, agent_key, ask_as, credential, finish, id, issue, keyed, lift, open_task,
     put_policy, revoke, submission, terms, with_tool, write_agent, write_owner,
@@ -92,6 +96,13 @@ pub(super) enum Step {
         ttl: u64,
         later: u64,
     },
+    Delegate {
+        grant: usize,
+        way: usize,
+        to: usize,
+        uses: u32,
+        task: usize,
+    },
     Deny(usize),
     /// Of people: which approval, what they say, and who says it.
     Answer(usize, usize, usize),
@@ -144,6 +155,8 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
             later,
         },
     );
+    let delegate = (n(), n(), n(), 0..4_u32, n())
+        .prop_map(|(grant, way, to, uses, task)| Step::Delegate { grant, way, to, uses, task });
     let request = (n(), n(), n(), 1..4_u32, key()).prop_map(|(agent, action, scope, uses, id)| {
         Step::Request { agent, action, scope, uses, id }
     });
@@ -160,6 +173,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => n().prop_map(Step::CloseTask),
         5 => request,
         12 => issue,
+        4 => delegate,
         1 => n().prop_map(Step::Deny),
         2 => (n(), n(), n()).prop_map(|(which, what, who)| Step::Answer(which, what, who)),
         4 => (n(), n()).prop_map(|(grant, way)| Step::Return(grant, way)),
@@ -228,9 +242,11 @@ impl Story {
             Step::CloseTask(n) => {
                 admin(Command::CloseTask { task: self.task(*n).unwrap_or(TaskId(0)), reason: None })
             }
-            Step::Request { .. } | Step::Issue { .. } | Step::Deny(_) | Step::Return(..) => {
-                self.of_grants(step)
-            }
+            Step::Request { .. }
+            | Step::Issue { .. }
+            | Step::Delegate { .. }
+            | Step::Deny(_)
+            | Step::Return(..) => self.of_grants(step),
             Step::Revoke { kind, which, grants_only, id } => {
                 let Command::Revoke(mut revoke) = revoke(self.selector(*kind, *which)) else {
                     return Vec::new();
@@ -297,6 +313,9 @@ impl Story {
         if *task < 6 {
             ask.task = self.task(*task);
         }
+        if *way > 6 {
+            ask.args = Some(Box::new(Arguments::heard(&json!({"n": way % 3}))));
+        }
         let by = if *way % 2 == 0 || agent == "nobody" {
             actor(Role::Enforcer)
         } else {
@@ -320,6 +339,9 @@ impl Story {
                 if *task < 4 {
                     terms.task = self.task(*task);
                 }
+                if *task > 12 {
+                    terms.constraints = vec![id("/n=max:1")];
+                }
                 let Command::IssueGrant(mut issue) = issue(terms) else { return Vec::new() };
                 if *later == 7 {
                     issue.not_before = Some(self.ledger.now().after(Span(1_000)));
@@ -328,6 +350,29 @@ impl Story {
                     issue = self.answer(issue);
                 }
                 vec![submission(actor(Role::Operator), Command::IssueGrant(issue))]
+            }
+            Step::Delegate { grant, way, to, uses, task } => {
+                let has_uses = |grant: &Grant| grant.ended.is_none() && grant.uses < grant.max_uses;
+                let grants = self.ledger.state.grants().after(None);
+                let live: Vec<GrantId> =
+                    grants.filter(|(_, grant)| has_uses(grant)).map(|(id, _)| id).collect();
+                let parent = live.iter().rev().nth(grant % 6).or(live.first()).copied();
+                let parent = parent.unwrap_or(GrantId(1_000_000));
+                let holder = self.ledger.state.grants().get(parent).map(|grant| &grant.holder);
+                let is_first = holder == Some(&Holder::Agent(id(AGENTS[0])));
+                // Most often the owner's other agent.
+                let to = if *to < 12 { AGENTS[usize::from(is_first)] } else { AGENTS[to % 3] };
+                let narrower = DelegateGrant {
+                    task: if *task < 6 { self.task(*task) } else { None },
+                    scope: (way % 4 == 1).then(|| id(SCOPES[*way % 6])),
+                    max_uses: (*uses > 0).then_some(*uses),
+                    constraints: if *way == 2 { vec![id("/n=max:0")] } else { Vec::new() },
+                    ..part(parent, to)
+                };
+                let by = if *way < 12 { actor(Role::Enforcer) } else { agent_key(AGENTS[way % 3]) };
+                let by_child = self.use_of(parent, to, narrower.task);
+                let delegate = submission(by, Command::DelegateGrant(narrower));
+                std::iter::once(delegate).chain(by_child).collect()
             }
             Step::Deny(n) => {
                 let request = GrantRequestId(self.pick(*n, |r| r.event.fact.kind() == 80));
@@ -345,6 +390,17 @@ impl Story {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// A call that a grant on one resource covers, by another agent.
+    fn use_of(&self, grant: GrantId, agent: &str, task: Option<TaskId>) -> Option<Submission> {
+        let grant = self.ledger.state.grants().get(grant)?;
+        let root = grant.scope.root().as_str();
+        let resource = RESOURCES.into_iter().find(|resource| resource.starts_with(root))?;
+        let mut ask = ask_as(Subject::Agent(id(agent)), grant.action.as_str(), resource);
+        (ask.task, ask.tool) = (task, grant.tool.clone());
+        ask.args = Some(Box::new(Arguments::heard(&json!({"n": 0}))));
+        Some(submission(actor(Role::Enforcer), Command::Authorize(Box::new(ask))))
     }
 
     /// What a person says to what waits, or an agent to what it asked; now and then somebody else.

@@ -8,6 +8,7 @@
 #![expect(clippy::print_stdout, reason = "its figures are for whoever asks for them")]
 
 mod approvals;
+mod arguments;
 mod evaluator;
 mod facts;
 mod grants;
@@ -15,6 +16,7 @@ mod policies;
 mod retries;
 
 mod calls;
+mod families;
 mod workload;
 
 use std::collections::BTreeSet;
@@ -143,14 +145,14 @@ fn answer_of(decided: &Decided, ask: &Authorize) -> Answer {
                 [Fact::GrantIssued(grant), rest @ ..] => (made(grant), rest),
                 rest => (Source::Held(allowed.grant), rest),
             };
-            let (authorized, used_up) = match rest {
-                [Fact::CallAuthorized(fact)] => (fact, false),
-                [Fact::CallAuthorized(fact), Fact::GrantExhausted(end)] => {
-                    assert_eq!(end.grant, fact.grant);
-                    (fact, true)
-                }
-                _ => panic!("an allow does not record {facts:?}"),
+            let [Fact::CallAuthorized(authorized), ends @ ..] = rest else {
+                panic!("an allow does not record {facts:?}")
             };
+            let used_up = ends.iter().map(|end| match end {
+                Fact::GrantExhausted(end) => end.grant,
+                _ => panic!("an allow does not record {facts:?}"),
+            });
+            let used_up = used_up.collect();
             assert_eq!(authorized.grant, allowed.grant);
             assert_eq!(authorized.expires_at, allowed.expires_at);
             assert_eq!(authorized.uses_left, allowed.uses_left);
@@ -246,8 +248,16 @@ fn note(world: &World, submission: &Submission, ask: &Authorize, got: &Answer) {
                 naive.meet("torn down", selector.scope());
             }
         }
-        Answer::Allowed { source, .. } => {
+        Answer::Allowed { source, used_up, .. } => {
             naive.meet("answer", "allowed");
+            if used_up.len() > 1 {
+                naive.meet("allowed", "the last use of a whole line");
+            }
+            if let Source::Held(id) = source
+                && world.naive.grant(*id).is_some_and(|grant| !grant.fact.constraints.is_empty())
+            {
+                naive.meet("allowed", "by a grant with constraints");
+            }
             naive.meet("allowed", how(world, source));
             note_allowed(world, ask);
         }
@@ -263,6 +273,11 @@ fn how(world: &World, source: &Source) -> &'static str {
         Source::Held(id) => *id,
     };
     let grant = world.naive.grant(id).unwrap();
+    match world.naive.ancestors(id).len() {
+        0 => {}
+        1 => return "by a delegated grant",
+        _ => return "by a grant delegated twice and more",
+    }
     match (&grant.fact.scope, grant.fact.issuance) {
         (Scope::Within(_), _) => "by a prefix",
         (Scope::Exact(_), Issuance::Operator) => "by an operator's grant",
@@ -310,6 +325,7 @@ fn everything_was_met(met: &Met, least: u64) {
              invalid_arguments",
         ),
         ("narrowed", "approval_required grant_expired grant_exhausted"),
+        ("ancestor", "grant_revoked grant_exhausted"),
         ("torn down", "task agent"),
         ("allowed after lifting", "agent owner task tool resource all"),
     ];
@@ -321,6 +337,8 @@ fn everything_was_met(met: &Met, least: u64) {
         ("allowed", "by an operator's grant"),
         ("allowed", "by a grant that policy gave"),
         ("allowed", "by an earlier call's grant"),
+        ("allowed", "by a delegated grant"),
+        ("allowed", "by a grant with constraints"),
         ("allowed", "by an approved grant"),
         ("waits", "on what was asked before"),
         ("waits", "anew: expired"),
@@ -339,6 +357,8 @@ fn everything_was_met(met: &Met, least: u64) {
         ("choice", "one is live, another is not"),
         ("choice", "none is live, for several reasons"),
         ("grant", "taken back for this call only"),
+        ("ancestor", "gone when the call came again"),
+        ("allowed", "the last use of a whole line"),
         ("call", "with an id"),
         ("call", "asked on early"),
     ];

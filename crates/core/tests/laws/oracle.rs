@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use bailiwick_core::arguments::Argument;
 use bailiwick_core::command::{Authorize, Subject};
 use bailiwick_core::event::{
-    ApprovalRequested, Call, Fact, GrantIssued, Issuance, Recorded, Selector,
+    ApprovalRequested, Call, Fact, GrantIssued, Issuance, Must, Recorded, Selector,
 };
 use bailiwick_core::id::{GrantId, OwnerId, Resource, TaskId};
 use bailiwick_core::policy::{Decision, Restrictions};
@@ -139,22 +140,57 @@ impl Oracle<'_> {
             (None, Subject::Person(id)) => grant.owner == *id,
             (Some(_), Subject::Person(_)) | (None, Subject::Agent(_)) => false,
         };
+        holder
+            && grant.action == ask.action
+            && grant.scope.covers(&ask.resource)
+            && grant.task.is_none_or(|task| ask.task == Some(task))
+            && grant.tool.as_ref().is_none_or(|tool| ask.tool.as_ref() == Some(tool))
+            && meets(grant, ask)
+            && self.is_shown(grant, ask)
+            && self.is_good(id, grant, asked)
+            && !self.is_taken_back(id, grant, ask, owner)
+            && self.ancestors(id).into_iter().all(|(id, ancestor)| {
+                self.is_good(id, ancestor, asked) && !self.is_ancestor_gone(id, ancestor, ask)
+            })
+    }
+
+    /// What a grant was delegated from, the nearest first.
+    pub(super) fn ancestors(&self, id: GrantId) -> Vec<(GrantId, &GrantIssued)> {
+        let issued = |id: GrantId| match &self.log[id.0 as usize].event.fact {
+            Fact::GrantIssued(grant) => grant,
+            other => panic!("{other:?}"),
+        };
+        let mut ancestors = Vec::new();
+        let mut next = issued(id).parent;
+        while let Some(id) = next {
+            ancestors.push((id, issued(id)));
+            next = issued(id).parent;
+        }
+        ancestors
+    }
+
+    /// Whether an ancestor's holder could not make the call with it any more.
+    fn is_ancestor_gone(&self, id: GrantId, ancestor: &GrantIssued, ask: &Authorize) -> bool {
+        let subject = match &ancestor.agent {
+            Some(agent) => Subject::Agent(agent.clone()),
+            None => Subject::Person(ancestor.owner.clone()),
+        };
+        let closed = ancestor.task.is_some_and(|task| !self.is_open(task, &subject));
+        let by_holder = Authorize { subject, task: ancestor.task, ..ask.clone() };
+        closed || self.is_taken_back(id, ancestor, &by_holder, &ancestor.owner)
+    }
+
+    /// Whether a grant's time, its uses and policy let it be used.
+    fn is_good(&self, id: GrantId, grant: &GrantIssued, asked: &Restrictions) -> bool {
         let uses = self.uses(id);
         let as_policy_says = grant.issuance == Issuance::Operator
             || (self.is_approved(grant, asked)
                 && asked.ttl.is_none_or(|ttl| self.now < grant.not_before.after(ttl))
                 && asked.max_uses.is_none_or(|max| uses < max));
-        holder
-            && as_policy_says
-            && grant.action == ask.action
-            && grant.scope.covers(&ask.resource)
-            && grant.task.is_none_or(|task| ask.task == Some(task))
-            && grant.tool.as_ref().is_none_or(|tool| ask.tool.as_ref() == Some(tool))
-            && self.is_shown(grant, ask)
+        as_policy_says
             && grant.not_before <= self.now
             && self.now < grant.expires_at
             && uses < grant.max_uses
-            && !self.is_taken_back(id, grant, ask, owner)
     }
 
     fn approval(&self, grant: &GrantIssued) -> Option<&ApprovalRequested> {
@@ -178,8 +214,10 @@ impl Oracle<'_> {
     }
 
     fn uses(&self, id: GrantId) -> u32 {
-        let used =
-            |r: &&Recorded| matches!(&r.event.fact, Fact::CallAuthorized(f) if f.grant == id);
+        let used = |r: &&Recorded| {
+            matches!(&r.event.fact, Fact::CallAuthorized(f)
+                if f.grant == id || self.ancestors(f.grant).iter().any(|(other, _)| *other == id))
+        };
         u32::try_from(self.log.iter().filter(used).count()).unwrap()
     }
 
@@ -195,6 +233,7 @@ impl Oracle<'_> {
             Fact::GrantReturned(f) => f.grant == id,
             Fact::GrantExpired(f) | Fact::GrantExhausted(f) => f.grant == id,
             Fact::AgentSuspended(f) => grant.agent.as_ref() == Some(&f.agent),
+            Fact::AgentRetired(f) => grant.agent.as_ref() == Some(&f.agent),
             Fact::OwnerDisabled(f) => grant.owner == f.owner,
             Fact::RevocationIssued(f) => {
                 let of_grant = match &f.selector {
@@ -244,8 +283,24 @@ impl Oracle<'_> {
     ) -> bool {
         let log: Vec<Recorded> =
             self.log.iter().filter(|r| r.event.fact.kind() != 85).cloned().collect();
-        Oracle { log: &log, view: self.view, now: self.now }.is_taken_back(id, grant, ask, owner)
+        let lines = self.ancestors(id);
+        let plain = Oracle { log: &log, view: self.view, now: self.now };
+        plain.is_taken_back(id, grant, ask, owner)
+            || lines.iter().any(|(id, ancestor)| plain.is_ancestor_gone(*id, ancestor, ask))
     }
+}
+
+/// Whether the call's number is as small as the grant demands: histories have no other constraint.
+fn meets(grant: &GrantIssued, ask: &Authorize) -> bool {
+    grant.constraints.iter().all(|constraint| {
+        assert_eq!(constraint.at.as_str(), "/n");
+        let n = ask.args.as_ref().and_then(|arguments| arguments.at("/n"));
+        match (&constraint.must, n) {
+            (Must::Max(most), Some(Argument::Integer(n))) => n <= most,
+            (Must::Max(_), _) => false,
+            other => panic!("{other:?}"),
+        }
+    })
 }
 
 fn names_call(selector: &Selector, ask: &Authorize, owner: &OwnerId) -> bool {

@@ -3,8 +3,8 @@
 use bailiwick_core::command::{
     Answer, Command, CreateLedger, IssueCredential, RefusalCode, Submission,
 };
-use bailiwick_core::event::{Actor, Role, Selector};
-use bailiwick_core::id::{GrantRequestId, TaskId};
+use bailiwick_core::event::{Actor, Review, Role, Selector};
+use bailiwick_core::id::{GrantId, GrantRequestId, TaskId};
 use bailiwick_core::record::hash::{Digest, LedgerId, PublicKey};
 use bailiwick_core::time::Span;
 
@@ -32,6 +32,7 @@ fn things_of(ledger: &mut Ledger, agent: &str) -> Vec<(&'static str, Command)> {
         ("close_task", Command::CloseTask { task, reason: None }),
         ("request_grant", Command::RequestGrant(terms(agent, "crm/read", "crm://case/3"))),
         ("return_grant", Command::ReturnGrant { grant }),
+        ("delegate_grant", Command::DelegateGrant(super::delegation::part(grant, agent))),
     ]
 }
 
@@ -73,6 +74,8 @@ fn rules() -> Vec<(&'static str, Command)> {
 
 fn running() -> Vec<(&'static str, Command)> {
     let agent = || id("helper");
+    let grant = GrantId(1_000_000);
+    let review = Command::ReviewGrant { grant, review: Review::Keep, reason: None };
     vec![
         ("register_owner", Command::RegisterOwner(write_owner("carol"))),
         ("update_owner", Command::UpdateOwner(write_owner("alice"))),
@@ -85,6 +88,7 @@ fn running() -> Vec<(&'static str, Command)> {
         ("retire_agent", Command::RetireAgent { agent: agent(), reason: None }),
         ("issue_grant", issue(terms("helper", "crm/read", "crm://**"))),
         ("deny_grant", Command::DenyGrant { request: GrantRequestId(0), reason: None }),
+        ("review_grant", review),
         ("revoke", revoke(Selector::All)),
         ("lift", lift(Selector::All)),
     ]

@@ -168,6 +168,7 @@ mod tests {
             owner: owner.map(|owner| OwnerId::new(owner).unwrap()),
             expires_at: Time(0),
             uses_left: 0,
+            rests_on: Vec::new(),
             receipt: Receipt { index: 50, link: Link([0; 32]) },
             asked: std::time::Instant::now(),
         }

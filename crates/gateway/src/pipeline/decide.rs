@@ -193,7 +193,8 @@ impl<A: Authority> Session<A> {
         call.ask.task = Some(task);
         let clock = self.pulse.clock();
         let asked = clock.at(permit.asked.into());
-        let held = Held::new(permit.receipt.index, asked, &call.ask.subject(&permit));
+        let held = Held::new(permit.receipt.index, asked, &call.ask.subject(&permit))
+            .resting_on(&permit.rests_on);
         let ended = self.guard.may_start(&held, clock.now()).err();
         if call.cancelled || ended.is_some() {
             self.report(unused(&permit));

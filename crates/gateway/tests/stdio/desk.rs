@@ -210,6 +210,7 @@ pub(crate) fn allowed(index: u64) -> Ruling {
         owner: None,
         expires_at: Time(0),
         uses_left: 1,
+        rests_on: Vec::new(),
         receipt: Receipt { index, link: Link([0xab; 32]) },
         asked: tokio::time::Instant::now().into_std(),
     })

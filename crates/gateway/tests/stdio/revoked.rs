@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use bailiwick_client::authority::{AUTHORIZE_TIMEOUT, LEASE, PING_EVERY};
+use bailiwick_client::authority::{AUTHORIZE_TIMEOUT, LEASE, PING_EVERY, Permit, Ruling};
 use bailiwick_client::revocations::Signal;
 use bailiwick_core::event::{Outcome, Selector};
+use bailiwick_core::id::GrantId;
 use bailiwick_gateway::pipeline::Ending;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -77,6 +78,22 @@ async fn a_revocation_cuts_the_calls_it_covers_and_no_others() {
     desk.leave().await;
     let outcomes: Vec<_> = desk.authority.finished().iter().map(|f| f.outcome).collect();
     assert_eq!(outcomes, [Outcome::Cut, Outcome::Ok]);
+}
+
+#[tokio::test]
+async fn what_a_grant_was_delegated_from_takes_the_running_call_with_it() {
+    for selector in [Selector::Grant(GrantId(7)), Selector::Agent("giver".parse().unwrap())] {
+        let mut desk = Desk::new();
+        let rests_on = vec![selector.clone()];
+        desk.authority.rules(move |_| {
+            let Ruling::Allowed(permit) = allowed(50) else { unreachable!() };
+            Ok(Ruling::Allowed(Permit { rests_on: rests_on.clone(), ..permit }))
+        });
+        passes(&mut desk, 1).await;
+        desk.authority.revokes(60, Selector::Grant(GrantId(8)), false);
+        desk.authority.revokes(61, selector, false);
+        is_cut(&mut desk, "grant_revoked").await;
+    }
 }
 
 #[tokio::test]

@@ -101,9 +101,11 @@ impl Overlay {
             tool: call.tool.as_ref(),
             resource: &call.resource,
         };
-        let Some(grant) = state.grants().get(allowed.grant) else { return true };
-        let granted = grant.covered(allowed.grant);
-        self.selectors().any(|named| asked.is_named_by(named) || granted.is_named_by(named))
+        let grants = state.grants();
+        grants.get(allowed.grant).is_none()
+            || self
+                .selectors()
+                .any(|named| asked.is_named_by(named) || grants.is_named_by(allowed.grant, named))
     }
 }
 
@@ -172,11 +174,12 @@ mod tests {
             ttl: None,
             max_uses: None,
             justification: None,
+            constraints: Vec::new(),
         };
         let issue = IssueGrant { terms, not_before: None, request: None };
         let grant = GrantId(act(&mut state, Command::IssueGrant(issue)).index);
         assert!(state.grants().get(grant).is_some());
-        (state, Allowed { grant, expires_at: Time(u64::MAX), uses_left: 1 })
+        (state, Allowed { grant, expires_at: Time(u64::MAX), uses_left: 1, rests_on: Vec::new() })
     }
 
     fn call() -> Authorize {

@@ -211,6 +211,7 @@ fn grant_to(name: &str) -> IssueGrant {
         ttl: None,
         max_uses: None,
         justification: None,
+        constraints: Vec::new(),
     };
     IssueGrant { terms, not_before: None, request: None }
 }

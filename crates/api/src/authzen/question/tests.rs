@@ -9,7 +9,11 @@ fn people() -> Vec<String> {
 }
 
 fn asked(body: Value) -> Result<Asked, Problem> {
-    let reading = Reading { person_types: &people(), is_believed: true };
+    asked_by(body, true, Some("x-1"))
+}
+
+fn asked_by(body: Value, is_believed: bool, request_id: Option<&str>) -> Result<Asked, Problem> {
+    let reading = Reading { person_types: &people(), is_believed, request_id };
     read(Members::of_body(body)?, reading, |_| Ok(Digest([7; 32])))
 }
 
@@ -38,6 +42,39 @@ fn with_context(context: Value) -> Value {
     let mut body = plain();
     body["context"] = context;
     body
+}
+
+#[test]
+fn arguments_are_heard_and_where_they_are_no_good_that_is_for_the_decision() {
+    let of = |arguments: Value| {
+        let heard = question(with_context(json!({ "arguments": arguments }))).args.unwrap();
+        (heard.fault(), heard.at("/case/0").cloned())
+    };
+    let seven = Some(bailiwick_core::arguments::Argument::Integer(7));
+    assert_eq!(of(json!({"case": [7]})), (None, seven));
+    for bad in [json!([7]), json!("x"), json!({"case": [7, 0.00001]})] {
+        let (fault, found) = of(bad.clone());
+        assert!(fault.is_some() && found.is_none(), "{bad}");
+    }
+    assert!(question(plain()).args.is_none());
+}
+
+#[test]
+fn an_environment_is_heard_from_those_who_are_believed_and_a_request_id_from_anyone() {
+    let body = || with_context(json!({"environment": "production"}));
+    let of = |is_believed, id| match asked_by(body(), is_believed, id).unwrap() {
+        Asked::Question(question) => {
+            (question.authorize.environment, question.authorize.correlation)
+        }
+        Asked::OfNobody(kind) => panic!("nobody is a `{kind}`"),
+    };
+    let text = |text: &str| Some(Text::new(text).unwrap());
+    assert_eq!(of(true, Some("x-1")), (text("production"), text("x-1")));
+    assert_eq!(of(false, Some("x-1")), (None, text("x-1")));
+    let long = "x".repeat(TEXT_BYTES_MAX + 1);
+    assert_eq!(of(true, Some(&long)), (text("production"), None));
+    assert_eq!(of(true, None), (text("production"), None));
+    assert!(asked(with_context(json!({"environment": 1}))).is_err());
 }
 
 #[test]

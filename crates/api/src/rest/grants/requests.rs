@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use bailiwick_core::command::{Command, Done};
-use bailiwick_core::event::{DenialCode, Fact, Scope};
+use bailiwick_core::event::{Constraint, DenialCode, Fact, Scope};
 use bailiwick_core::id::{
     Action, AgentId, ApprovalId, GrantId, GrantRequestId, OwnerId, TaskId, Text,
 };
@@ -73,6 +73,9 @@ pub(crate) struct Pending {
     /// Why.
     #[schema(value_type = Option<String>)]
     justification: Option<Text>,
+    /// What a call's arguments have to be.
+    #[schema(value_type = Vec<super::ConstraintBody>)]
+    constraints: Vec<Constraint>,
     /// When it was asked.
     asked_at: String,
 }
@@ -158,6 +161,7 @@ fn show(request: GrantRequestId, pending: &PendingRequest) -> Pending {
         ttl: terms.ttl.to_string(),
         max_uses: terms.max_uses,
         justification: terms.justification.clone(),
+        constraints: terms.constraints.clone(),
         asked_at: moment::text(pending.asked),
     }
 }

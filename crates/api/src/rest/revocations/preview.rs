@@ -106,10 +106,15 @@ fn piece<K: Copy, V>(
 
 fn grants(ledger: &Ledger, selector: &Selector, now: Time) -> usize {
     if let Selector::Grant(id) = selector {
-        return ledger.read(|state| {
-            let grant = state.grants().get(*id);
-            usize::from(grant.is_some_and(|grant| is_ended(state, *id, grant, selector, now)))
+        // Without a family there is nothing to look for beside the grant itself.
+        let alone = ledger.read(|state| match state.grants().get(*id) {
+            Some(grant) if grant.delegated() > 0 => None,
+            Some(grant) => Some(usize::from(is_ended(state, *id, grant, selector, now))),
+            None => Some(0),
         });
+        if let Some(alone) = alone {
+            return alone;
+        }
     }
     in_pieces(|after| {
         ledger.read(|state| {
@@ -126,7 +131,7 @@ fn is_ended(
     selector: &Selector,
     now: Time,
 ) -> bool {
-    grant.covered(id).is_named_by(selector) && state.check_grant(id, grant, now).is_ok()
+    state.grants().is_named_by(id, selector) && state.check_grant(id, grant, now).is_ok()
 }
 
 fn agents(state: &state::State, selector: &Selector) -> usize {
@@ -143,8 +148,8 @@ fn agents(state: &state::State, selector: &Selector) -> usize {
 }
 
 fn is_cut(state: &state::State, call: &OpenCall, selector: &Selector) -> bool {
-    if let Some(grant) = state.grants().get(call.grant) {
-        return grant.covered(call.grant).is_named_by(selector);
+    if state.grants().get(call.grant).is_some() {
+        return state.grants().is_named_by(call.grant, selector);
     }
     // The grant is forgotten: left are its number, who calls, and on whose behalf.
     let agent = call.agent.as_ref();

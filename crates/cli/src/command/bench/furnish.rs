@@ -99,6 +99,7 @@ async fn furnish_agent(ledger: &Ledger, owner: &OwnerId, n: usize) -> anyhow::Re
         ttl: Some(Span::days(1)),
         max_uses: Some(1_000_000),
         justification: None,
+        constraints: Vec::new(),
     };
     done(ledger, Command::IssueGrant(IssueGrant { terms, not_before: None, request: None })).await
 }

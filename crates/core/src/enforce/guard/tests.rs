@@ -92,6 +92,20 @@ impl Call {
     }
 }
 
+#[test]
+fn what_a_call_rests_on_ends_it_when_it_is_taken_back() {
+    let (parent, holder) = (Selector::Grant(GrantId(9)), Selector::Agent(id("giver")));
+    let held = CALL.held().resting_on(&[parent.clone(), holder.clone()]);
+    for selector in [parent, holder] {
+        assert!(!CALL.is_ended_by(selector.clone()));
+        let mut guard = leased();
+        assert_eq!(guard.may_go_on(&held, at(60)), Ok(()));
+        guard.hear(&item(1, 11, selector), at(60));
+        assert!(matches!(guard.may_go_on(&held, at(60)), Err(Ended::Narrowed { .. })));
+    }
+    assert!(CALL.is_ended_by(Selector::Grant(GrantId(1))));
+}
+
 /// Stands at 0 since the beginning and holds a lease until 1040 ms.
 fn leased() -> Guard {
     let mut guard = Guard::new(LEASE);

@@ -1,12 +1,13 @@
 //! What calls are made: by whom, for whom, to what, under which id.
 
+use bailiwick_core::arguments::Arguments;
 use bailiwick_core::command::{Authorize, Command, Subject, Submission, Told};
 use bailiwick_core::event::{Actor, Effect, Fact, GrantIssued, Issuance, Role, Scope};
 use bailiwick_core::id::Resource;
 
 use super::policies::lies_within;
 use super::workload::{
-    ACTIONS, AGENTS, OF_ACTIONS, OF_RESOURCES, OF_SUBJECTS, RESOURCES, World, key,
+    ACTIONS, AGENTS, ARGUMENTS, OF_ACTIONS, OF_RESOURCES, OF_SUBJECTS, RESOURCES, World, key,
 };
 use crate::laws::harness::{ask_as, id, keyed, submission, text};
 
@@ -70,6 +71,12 @@ impl World {
         ask.session = self.chance.percent(10).then(|| id("s1"));
         ask.finishes = self.chance.percent(60);
         self.disclose(&mut ask);
+        if self.chance.percent(50) {
+            let likely = if self.chance.percent(80) { 2 } else { ARGUMENTS.len() };
+            let json = serde_json::from_str(self.chance.one(&ARGUMENTS[..likely])).unwrap();
+            ask.args = Some(Box::new(Arguments::heard(&json)));
+        }
+        ask.environment = self.chance.percent(3).then(|| text("production"));
         ask
     }
 
@@ -109,7 +116,14 @@ impl World {
         let mut grants = self.ledger.log.iter().rev().filter_map(|recorded| {
             if let Fact::GrantIssued(grant) = &recorded.event.fact { Some(grant) } else { None }
         });
-        let asked_for = |grant: &&GrantIssued| any || grant.issuance != Issuance::JustInTime;
+        let delegated = self.chance.percent(35);
+        let n = if delegated { n / 3 } else { n };
+        let asked_for = |grant: &&GrantIssued| match grant.issuance {
+            Issuance::Delegated => true,
+            _ if delegated => false,
+            Issuance::JustInTime => any,
+            _ => true,
+        };
         let Some(grant) = grants.by_ref().filter(asked_for).nth(n) else { return };
         let within = |prefix: &Resource| {
             RESOURCES.into_iter().filter(|r| lies_within(r, prefix.as_str())).collect::<Vec<_>>()

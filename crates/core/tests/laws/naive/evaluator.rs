@@ -13,6 +13,7 @@ use bailiwick_core::time::Time;
 
 use super::approvals::{Rules, Waits, rules};
 use super::facts::{Facts, Standing};
+use super::grants::Known;
 use super::policies::{Rule, Situation, Tags, lies_within, tags};
 
 /// What is to come of a call.
@@ -26,7 +27,8 @@ pub(super) enum Answer {
         source: Source,
         expires_at: u64,
         uses_left: u32,
-        used_up: bool,
+        /// The grant, and what it was delegated from, where this was the last use.
+        used_up: Vec<GrantId>,
         policies: Vec<PolicyId>,
     },
     Denied {
@@ -146,14 +148,15 @@ impl Naive {
         let policies: Vec<PolicyId> = asked.policies.iter().cloned().collect();
         let missing = match self.held(&party, &asked, ask, now) {
             Ok(held) => {
-                let uses_left = held.max_uses - held.uses - 1;
-                return Ok(Answer::Allowed {
-                    source: Source::Held(held.id),
-                    expires_at: held.expires_at,
-                    uses_left,
-                    used_up: uses_left == 0,
-                    policies,
-                });
+                let (source, expires_at) = (Source::Held(held.id), held.expires_at);
+                let ancestors = self.ancestors(held.id).into_iter();
+                let line: Vec<Known<'_>> = std::iter::once(held)
+                    .chain(ancestors.filter_map(|id| self.grant(id)))
+                    .collect();
+                let left = |grant: &Known<'_>| grant.max_uses - grant.uses - 1;
+                let uses_left = line.iter().map(left).min().unwrap_or(0);
+                let used_up = line.iter().filter(|g| left(g) == 0).map(|g| g.id).collect();
+                return Ok(Answer::Allowed { source, expires_at, uses_left, used_up, policies });
             }
             Err(missing) => missing,
         };
@@ -173,7 +176,10 @@ impl Naive {
             },
             expires_at: later(now.0, asked.ttl.unwrap_or(MADE_FOR)),
             uses_left,
-            used_up: uses_left == 0,
+            used_up: (uses_left == 0)
+                .then_some(GrantId(self.facts.next_index))
+                .into_iter()
+                .collect(),
             policies,
         })
     }
@@ -412,9 +418,12 @@ fn may_disclose(by: &Submission, ask: &Authorize) -> bool {
             [Role::Admin, Role::Enforcer].contains(role)
         }
     };
-    let Some(fields) = disclosed(ask).filter(|_| may_tell || ask.told.is_none()) else {
+    let tells = ask.told.is_some() || ask.environment.is_some();
+    let is_unreadable = ask.args.as_ref().is_some_and(|arguments| arguments.fault().is_some());
+    if is_unreadable || (tells && !may_tell) {
         return false;
-    };
+    }
+    let Some(fields) = disclosed(ask) else { return false };
     let bytes: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
     fields.len() <= 64 && bytes <= 16_384
 }

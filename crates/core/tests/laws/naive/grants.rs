@@ -7,7 +7,9 @@ use bailiwick_core::event::{
 use bailiwick_core::id::{GrantId, OwnerId};
 use bailiwick_core::time::Time;
 
+use super::arguments::meet;
 use super::evaluator::{Asked, Denial, Naive, Party, later, names_call};
+use super::facts::Standing;
 use super::policies::lies_within;
 
 /// A grant and what has become of it.
@@ -15,6 +17,7 @@ pub(super) struct Known<'a> {
     pub(super) id: GrantId,
     pub(super) fact: &'a GrantIssued,
     pub(super) max_uses: u32,
+    /// Its own and those of all that was delegated from it.
     pub(super) uses: u32,
     pub(super) expires_at: u64,
     /// When it was handed back.
@@ -86,7 +89,9 @@ impl Naive {
             ended: None,
         };
         for recorded in &self.facts.allowed {
-            known.uses += u32::from(uses(recorded) == Some(id));
+            let used = uses(recorded);
+            let rests_on_it = || used.is_some_and(|used| self.ancestors(used).contains(&id));
+            known.uses += u32::from(used == Some(id) || rests_on_it());
         }
         for recorded in &self.facts.grants {
             let (ends, is_return) = match &recorded.event.fact {
@@ -102,7 +107,32 @@ impl Naive {
         known
     }
 
-    /// Why a grant that covers the call is not good for it.
+    /// What a grant was delegated from, and that, and so on up to the one that nobody delegated.
+    pub(super) fn ancestors(&self, id: GrantId) -> Vec<GrantId> {
+        let mut ancestors = Vec::new();
+        let mut next = self.issue(id).and_then(|fact| fact.parent);
+        while let Some(id) = next {
+            ancestors.push(id);
+            next = self.issue(id).and_then(|fact| fact.parent);
+        }
+        ancestors
+    }
+
+    fn issue(&self, id: GrantId) -> Option<&GrantIssued> {
+        let grants = &self.facts.grants;
+        let at = grants.binary_search_by_key(&id.0, |recorded| recorded.place.index).ok()?;
+        match &grants[at].event.fact {
+            Fact::GrantIssued(fact) => Some(fact),
+            _ => None,
+        }
+    }
+
+    fn known_ancestors(&self, id: GrantId) -> Vec<Known<'_>> {
+        self.ancestors(id).into_iter().filter_map(|id| self.grant(id)).collect()
+    }
+
+    /// Why a grant that covers the call is not good for it: by itself, by what it was delegated
+    /// from, by what was taken back of this very call, or by policy.
     fn fault(
         &self,
         grant: &Known<'_>,
@@ -111,6 +141,74 @@ impl Naive {
         ask: &Authorize,
         now: Time,
     ) -> Option<DenialCode> {
+        if let Some(code) = self.fault_alone(grant, now) {
+            return Some(code);
+        }
+        let ancestors = self.known_ancestors(grant.id);
+        for ancestor in &ancestors {
+            if let Some(code) = self.fault_of_ancestor(ancestor, now) {
+                self.meet("ancestor", code.as_str());
+                return Some(code);
+            }
+        }
+        if self.is_call_taken_back(grant.id, ask, party.owner) {
+            self.meet("grant", "taken back for this call only");
+            return Some(DenialCode::GrantRevoked);
+        }
+        if ancestors.iter().any(|ancestor| self.is_taken_back_of(ancestor, ask)) {
+            self.meet("ancestor", "taken back for this call only");
+            return Some(DenialCode::GrantRevoked);
+        }
+        if !self.is_shown(grant.fact, party, ask) {
+            self.meet("grant", "approved for something else");
+            return Some(DenialCode::ApprovalMismatch);
+        }
+        let narrowed = |grant| self.narrowed(grant, asked, now);
+        std::iter::once(grant).chain(&ancestors).find_map(narrowed)
+    }
+
+    /// Whether the holder of an ancestor could not make this call with it any more.
+    pub(super) fn is_taken_back_of(&self, ancestor: &Known<'_>, ask: &Authorize) -> bool {
+        let fact = ancestor.fact;
+        let mut by_holder = ask.clone();
+        by_holder.task = fact.task;
+        by_holder.subject = match &fact.agent {
+            Some(agent) => Subject::Agent(agent.clone()),
+            None => Subject::Person(fact.owner.clone()),
+        };
+        self.is_call_taken_back(ancestor.id, &by_holder, &fact.owner)
+    }
+
+    fn fault_of_ancestor(&self, ancestor: &Known<'_>, now: Time) -> Option<DenialCode> {
+        if self.is_task_closed(ancestor.fact) {
+            return Some(DenialCode::GrantRevoked);
+        }
+        self.fault_alone(ancestor, now)
+            .or_else(|| (!self.lives(ancestor.fact, now)).then_some(DenialCode::GrantExpired))
+    }
+
+    pub(super) fn is_task_closed(&self, fact: &GrantIssued) -> bool {
+        fact.task.is_some_and(|task| self.facts.open_task(task).is_none())
+    }
+
+    /// Whether the holder's registration has not run out.
+    fn lives(&self, fact: &GrantIssued, now: Time) -> bool {
+        fact.agent.as_ref().is_none_or(|agent| {
+            let settings = self.facts.agent(agent).map(|(written, _)| &written.settings);
+            settings.is_some_and(|s| s.expires_at.is_none_or(|end| now.0 < end.0))
+        })
+    }
+
+    /// Whether the holder may act.
+    pub(super) fn may_act(&self, fact: &GrantIssued, now: Time) -> bool {
+        let is_active = fact.agent.as_ref().is_none_or(|agent| {
+            self.facts.agent(agent).is_some_and(|(_, standing)| standing == Standing::Active)
+        });
+        is_active && self.lives(fact, now)
+    }
+
+    /// Why a grant is not good, by itself.
+    fn fault_alone(&self, grant: &Known<'_>, now: Time) -> Option<DenialCode> {
         if self.is_taken_back(grant, u64::MAX) || grant.returned.is_some() {
             return Some(DenialCode::GrantRevoked);
         }
@@ -120,21 +218,14 @@ impl Naive {
         if now.0 >= grant.expires_at {
             return Some(DenialCode::GrantExpired);
         }
-        if now < grant.fact.not_before {
-            return Some(DenialCode::NotYetValid);
-        }
-        if self.is_call_taken_back(grant.id, ask, party.owner) {
-            self.meet("grant", "taken back for this call only");
-            return Some(DenialCode::GrantRevoked);
-        }
+        (now < grant.fact.not_before).then_some(DenialCode::NotYetValid)
+    }
+
+    /// What no operator issued goes no further than policy goes now.
+    fn narrowed(&self, grant: &Known<'_>, asked: &Asked, now: Time) -> Option<DenialCode> {
         if grant.fact.issuance == Issuance::Operator {
             return None;
         }
-        if !self.is_shown(grant.fact, party, ask) {
-            self.meet("grant", "approved for something else");
-            return Some(DenialCode::ApprovalMismatch);
-        }
-        // What policy alone issued goes no further than policy goes now.
         let fault = if !self.is_approved(grant.fact, &asked.approval) {
             DenialCode::ApprovalRequired
         } else if asked.ttl.is_some_and(|ttl| now.0 >= later(grant.fact.not_before.0, ttl)) {
@@ -261,6 +352,7 @@ fn covers(grant: &GrantIssued, ask: &Authorize) -> bool {
         && grant.action == ask.action
         && (grant.task.is_none() || grant.task == ask.task)
         && (grant.tool.is_none() || grant.tool == ask.tool)
+        && meet(&grant.constraints, ask.args.as_deref())
 }
 
 /// The same holder, action, scope and task; whatever the tool.

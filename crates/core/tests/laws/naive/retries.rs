@@ -90,7 +90,19 @@ impl Naive {
         let returned = self
             .grant(fact.grant)
             .is_some_and(|grant| grant.returned.is_some() && !self.is_forgotten(&grant));
-        if returned || self.is_call_taken_back(fact.grant, ask, party.owner) {
+        // What the used grant came from is known as long as the grant itself is.
+        let known = self.grant(fact.grant).filter(|grant| !self.is_forgotten(grant));
+        let ancestors = known.map_or_else(Vec::new, |grant| self.ancestors(grant.id));
+        let gone = ancestors.into_iter().filter_map(|id| self.grant(id)).any(|ancestor| {
+            ancestor.returned.is_some()
+                || self.is_task_closed(ancestor.fact)
+                || !self.may_act(ancestor.fact, now)
+                || self.is_taken_back_of(&ancestor, ask)
+        });
+        if gone {
+            self.meet("ancestor", "gone when the call came again");
+        }
+        if returned || gone || self.is_call_taken_back(fact.grant, ask, party.owner) {
             Err(DenialCode::GrantRevoked.into())
         } else if now >= fact.expires_at {
             Err(DenialCode::GrantExpired.into())

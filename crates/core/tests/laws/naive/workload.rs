@@ -8,7 +8,7 @@ use bailiwick_core::command::{
     Command, IssueCredential, IssueGrant, RequestGrant, Revoke, RotateCredential, Submission,
     WriteAgent, WriteOwner,
 };
-use bailiwick_core::event::{Actor, Allow, Entity, Recorded, Role, Selector};
+use bailiwick_core::event::{Actor, Allow, Entity, Fact, Recorded, Role, Selector};
 use bailiwick_core::id::{
     AgentId, ApprovalId, CallId, GrantId, GrantRequestId, PolicyId, TaskId, Text,
 };
@@ -46,7 +46,7 @@ pub(super) const RESOURCES: [&str; 10] = [
     "file:///srv/a",
     "file:///srv/a/b",
 ];
-const SCOPES: [&str; 12] = [
+pub(super) const SCOPES: [&str; 12] = [
     "crm://case/1",
     "crm://case/2",
     "crm://case/1/notes",
@@ -76,6 +76,24 @@ pub(super) const OF_RESOURCES: &[&str] = &[
     r#"{"status": "open"}"#,
 ];
 pub(super) const OF_ACTIONS: &[&str] = &[r#"{"risk": "high"}"#, r#"{"risk": ["low", "none"]}"#];
+/// What grants demand of arguments, and what arguments calls have.
+pub(super) const CONSTRAINTS: [&str; 5] = [
+    "/path=prefix:/srv/reports/",
+    "/n=max:2",
+    "/to/0=one-of:[\"x\", 7]",
+    "/sure=equal:true",
+    "/to=equal:x",
+];
+pub(super) const ARGUMENTS: [&str; 8] = [
+    r#"{"path": "/srv/reports/a", "n": 1, "to": ["x"], "sure": true}"#,
+    r#"{"path": "/srv/reports/a/b", "n": 2, "to": [7], "sure": true}"#,
+    r#"{"path": "/srv/reports/../a", "n": 3, "to": ["y"], "sure": false}"#,
+    r#"{"path": "/srv/reports/%2E%2e/a", "n": "1", "to": "x", "sure": "true"}"#,
+    r#"{"path": ["/srv/reports/a"], "n": 1.5, "to": {"0": "x"}, "sure": 1}"#,
+    r#"{"path": "/srv/reports", "n": -4, "to": "x", "sure": true}"#,
+    "{}",
+    r#"{"n": 0.00001}"#,
+];
 const PREFIXES: [&str; 10] = [
     "crm://case/1",
     "crm://case",
@@ -103,6 +121,8 @@ pub(super) struct World {
     pub(super) keyed: Vec<Submission>,
     /// What policy is asked on early and when, up to date or not.
     pub(super) view: (Arc<View>, Time),
+    /// What is submitted next, whatever chance says; the last comes first.
+    soon: Vec<Submission>,
 }
 
 impl World {
@@ -134,7 +154,7 @@ impl World {
         let mut naive = Naive::default();
         ledger.log.iter().for_each(|recorded| naive.take(recorded));
         let view = (ledger.state.view(), ledger.now());
-        Self { ledger, naive, chance: Chance::new(0), keyed: Vec::new(), view }
+        Self { ledger, naive, chance: Chance::new(0), keyed: Vec::new(), view, soon: Vec::new() }
     }
 
     pub(super) fn seeded(&self, seed: u64) -> Self {
@@ -145,6 +165,9 @@ impl World {
 
     /// Moves the clock, and says what is submitted then.
     pub(super) fn next(&mut self) -> Submission {
+        if let Some(submission) = self.soon.pop() {
+            return submission;
+        }
         self.tick();
         if self.chance.percent(30) {
             self.view = (self.ledger.state.view(), self.ledger.now());
@@ -181,7 +204,15 @@ impl World {
         if self.chance.percent(18) {
             return self.answer_people();
         }
-        let command = match self.chance.below(492) {
+        let command = match self.chance.below(572) {
+            492..572 => {
+                let (part, holder) = self.part();
+                self.soon = self.afterwards(&part);
+                self.soon.reverse();
+                let by = holder.filter(|_| self.chance.percent(50));
+                let by = by.map_or(Actor::System, |agent| key(agent.as_str(), Role::Agent));
+                return self.keyed_or_not(by, Command::DelegateGrant(part));
+            }
             0..120 => self.issue(),
             120..155 => {
                 let terms = self.terms();
@@ -320,8 +351,17 @@ impl World {
         own.unwrap_or_else(|| TaskId(self.recent(&[70])))
     }
 
+    /// Often one that others were delegated from, so that these die with it.
     pub(super) fn recent_grant(&mut self) -> GrantId {
-        GrantId(self.recent(&[81]))
+        let n = self.chance.below(4) as usize;
+        let delegated = self.ledger.log.iter().rev().filter_map(|r| match &r.event.fact {
+            Fact::GrantIssued(grant) => grant.parent,
+            _ => None,
+        });
+        match delegated.take(n + 1).last() {
+            Some(parent) if self.chance.percent(35) => parent,
+            _ => GrantId(self.recent(&[81])),
+        }
     }
 
     /// Index of a recent event of one of these kinds; one that there is not if there is none.
@@ -354,6 +394,9 @@ impl World {
         terms.ttl = Some(Span(self.chance.one(&spans)));
         terms.max_uses = Some(self.chance.one(&[1, 1, 2, 3, 10, 1_000]));
         terms.justification = self.chance.percent(60).then(|| text("to work"));
+        if self.chance.percent(20) {
+            terms.constraints = vec![id(self.chance.one(&CONSTRAINTS))];
+        }
         terms
     }
 
@@ -373,6 +416,7 @@ impl World {
             issue.terms.task = asked.task;
             issue.terms.ttl = Some(asked.ttl);
             issue.terms.max_uses = Some(asked.max_uses);
+            issue.terms.constraints.extend(asked.constraints.iter().cloned());
         }
         Command::IssueGrant(issue)
     }

@@ -109,6 +109,7 @@ impl World {
             ttl: grant.ttl,
             max_uses: grant.max_uses,
             justification: grant.justification.clone(),
+            constraints: Vec::new(),
         };
         let issue = IssueGrant { terms, not_before: None, request: None };
         self.done(at, Command::IssueGrant(issue)).map(|_| ())
