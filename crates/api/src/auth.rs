@@ -39,23 +39,35 @@ enum Proof {
     /// An API key.
     Key { id: CredentialId, key_hash: Digest },
     /// An issuer's token.
-    Token { identity: Box<Identity>, standing: Standing },
-}
-
-/// How the human of a token stands to this ledger. Whoever does not stand well sees nothing; a call is
-/// put to the ledger all the same, which denies it on the record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    /// Registered, not disabled, and the owner of the token's agent if it has one.
-    Good,
-    /// Not registered, or disabled.
-    NobodyActive,
-    /// Somebody else than the owner of the token's agent.
-    NotTheOwner,
+    Token(Box<Identity>),
 }
 
 impl Caller {
-    /// The caller whose key or token stands in `headers`.
+    /// The caller whose key or token stands in `headers`, who may see and do something: the human of
+    /// a token is registered and not disabled, and may act through its agent if it has one.
+    pub(crate) async fn in_good_standing(
+        desk: &Desk,
+        headers: &HeaderMap,
+    ) -> Result<Self, Problem> {
+        let caller = Self::of(desk, headers).await?;
+        let Proof::Token(identity) = &caller.proof else { return Ok(caller) };
+        let (human, agent) = (identity.owner.clone(), identity.agent.clone());
+        let stands = desk.read(move |state| {
+            if state.owners().get(&human).is_none_or(|human| human.disabled) {
+                return Err(CREDENTIAL_INVALID.with("the token's human is unknown or disabled"));
+            }
+            let Some(agent) = agent else { return Ok(()) };
+            let owner = state.agents().get(&agent).map(|agent| &agent.owner);
+            if owner.is_some_and(|owner| state.speaks_for(&human, owner)) {
+                return Ok(());
+            }
+            Err(NOT_PERMITTED.with("the token's human may not act through its agent"))
+        });
+        stands.await?.map(|()| caller)
+    }
+
+    /// The caller whose key or token stands in `headers`: for calls, which the ledger denies on the
+    /// record where the human of a token may not act.
     pub(crate) async fn of(desk: &Desk, headers: &HeaderMap) -> Result<Self, Problem> {
         match bearer(headers)? {
             // No key holds a dot, and no token is without.
@@ -93,15 +105,8 @@ impl Caller {
             Refused::NotPermitted(why) => NOT_PERMITTED.with(why),
             Refused::Unavailable(why) => UNAVAILABLE.with(why),
         })?);
-        let (role, agent, owner) = (identity.role, identity.agent.clone(), &identity.owner);
-        let standing = if !view.is_active(owner) {
-            Standing::NobodyActive
-        } else if agent.as_ref().is_some_and(|agent| view.owner_of(agent) != Some(owner)) {
-            Standing::NotTheOwner
-        } else {
-            Standing::Good
-        };
-        Ok(Self { role, agent, proof: Proof::Token { identity, standing } })
+        let (role, agent) = (identity.role, identity.agent.clone());
+        Ok(Self { role, agent, proof: Proof::Token(identity) })
     }
 
     /// Whether the key or token is still taken, for what lasts longer than a request.
@@ -112,7 +117,7 @@ impl Caller {
                 view.credential(key_hash)
                     .is_some_and(|c| c.expires_at.is_none_or(|end| desk.ledger.now() < end))
             }
-            Proof::Token { identity, .. } => {
+            Proof::Token(identity) => {
                 let is_active = desk.ledger.view().is_active(&identity.owner);
                 is_active && desk.ledger.now() < identity.until
             }
@@ -123,7 +128,7 @@ impl Caller {
     pub(crate) fn actor(&self) -> Actor {
         match &self.proof {
             Proof::Key { id, .. } => Actor::Credential { id: id.clone(), role: self.role },
-            Proof::Token { identity, .. } => Actor::Token {
+            Proof::Token(identity) => Actor::Token {
                 issuer: identity.issuer.clone(),
                 owner: identity.owner.clone(),
                 agent: identity.agent.clone(),
@@ -132,23 +137,8 @@ impl Caller {
         }
     }
 
-    /// Refuses a caller whose role is none of `roles`, and a token of a human who does not stand
-    /// well, as the ledger does where it is asked.
+    /// Refuses a caller whose role is none of `roles`.
     pub(crate) fn needs(&self, roles: &[Role]) -> Result<(), Problem> {
-        self.needs_role(roles)?;
-        match &self.proof {
-            Proof::Token { standing: Standing::NobodyActive, .. } => {
-                Err(CREDENTIAL_INVALID.with("the token's subject is not registered or disabled"))
-            }
-            Proof::Token { standing: Standing::NotTheOwner, .. } => {
-                Err(NOT_PERMITTED.with("the token's subject is not its agent's owner"))
-            }
-            Proof::Key { .. } | Proof::Token { standing: Standing::Good, .. } => Ok(()),
-        }
-    }
-
-    /// Refuses a caller whose role is none of `roles`: enough where the ledger is asked.
-    pub(crate) fn needs_role(&self, roles: &[Role]) -> Result<(), Problem> {
         if roles.contains(&self.role) {
             return Ok(());
         }
@@ -158,17 +148,15 @@ impl Caller {
     /// Whose things a reader may see: everyone's, or those of the agent that it is.
     pub(crate) fn sees(&self) -> Result<Sight<'_>, Problem> {
         match &self.agent {
-            Some(agent) if self.role == Role::Agent => {
-                self.needs(&[Role::Agent]).map(|()| Sight::Own(agent))
-            }
+            Some(agent) if self.role == Role::Agent => Ok(Sight::Own(agent)),
             _ => self.needs(READERS).map(|()| Sight::All),
         }
     }
 
-    /// Puts the human of an agent's token, and who acted before, into what it asks for. The token says who that is, and a
-    /// question that says otherwise is none of its.
+    /// Puts the human of an agent's token, and who acted before, into what it asks for. The token says
+    /// who that is, and a question that says otherwise is none of its.
     pub(crate) fn sign(&self, authorize: &mut Authorize) -> Result<(), Problem> {
-        let Proof::Token { identity, .. } = &self.proof else { return Ok(()) };
+        let Proof::Token(identity) = &self.proof else { return Ok(()) };
         if self.role != Role::Agent {
             return Ok(());
         }
@@ -186,7 +174,7 @@ impl Caller {
             Proof::Key { id, .. } => {
                 format!("role `{role}` of credential `{id}` does not allow this")
             }
-            Proof::Token { .. } => format!("role `{role}` of the token does not allow this"),
+            Proof::Token(_) => format!("role `{role}` of the token does not allow this"),
         })
     }
 }
@@ -234,7 +222,7 @@ impl FromRequestParts<Arc<Desk>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, desk: &Arc<Desk>) -> Result<Self, Problem> {
-        Self::of(desk, &parts.headers).await
+        Self::in_good_standing(desk, &parts.headers).await
     }
 }
 

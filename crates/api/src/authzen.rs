@@ -95,7 +95,7 @@ struct Asking<'a> {
 impl<'a> Asking<'a> {
     async fn of(desk: &'a Desk, parts: &'a Parts, bytes: Bytes) -> Result<Self, Problem> {
         let caller = Caller::of(desk, &parts.headers).await?;
-        caller.needs_role(ASKERS)?;
+        caller.needs(ASKERS)?;
         Ok(Self { desk, parts, caller, bytes })
     }
 

@@ -27,7 +27,7 @@ pub(crate) fn router(desk: &Arc<Desk>) -> Router {
         .route("/access/v1/search/resource", post(authzen::search::resource))
         .route("/access/v1/search/action", post(authzen::search::action))
         .route("/.well-known/authzen-configuration", get(authzen::metadata))
-        .route(resource::WELL_KNOWN, get(resource::metadata))
+        .route("/.well-known/oauth-protected-resource", get(resource::metadata))
         .route("/healthz", get(operate::health))
         .route("/readyz", get(operate::ready))
         .route("/metrics", get(operate::metrics))

@@ -4,7 +4,8 @@
 //! An issuer is trusted because it is configured, and for what it is configured: [`Issuer`] says for
 //! which audience, under which algorithms, and what its scopes are worth here. A token is believed
 //! when it is signed with a key of exactly the issuer that it names, is for this server, and is
-//! within its time. Then `sub` is in whose name it comes, the outermost `act` which agent acts.
+//! within its time. Then `sub`, or the claim that is configured, is in whose name it comes, the
+//! outermost `act` which agent acts.
 //!
 //! Whether that agent is registered, alive and under that owner is not decided here but by the
 //! ledger, at each call, where it is recorded. Nothing here is recorded, and no token enters a log
@@ -27,7 +28,7 @@ mod keys;
 pub(crate) mod resource;
 mod settings;
 
-pub use settings::{Algorithm, AlgorithmError, Issuer, SCOPE, SKEW_MAX, roles};
+pub use settings::{Algorithm, AlgorithmError, Issuer, SCOPE, SKEW_MAX, SUBJECT, roles};
 
 pub(crate) use compact::TOKEN_BYTES_MAX;
 pub(crate) use identity::Identity;

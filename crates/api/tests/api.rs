@@ -15,6 +15,7 @@ mod api {
     mod keys;
     mod operate;
     mod preview;
+    mod refused;
     mod rest;
     mod retries;
     mod roles;

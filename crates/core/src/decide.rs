@@ -337,7 +337,7 @@ const fn approver_may(command: &Command) -> bool {
     matches!(command, Command::Approve { .. } | Command::DenyApproval { .. })
 }
 
-/// What an agent asks for with a token, it asks for by the human who owns it. That the human of a call
+/// What an agent asks for with a token, it asks for by a human who may act through it. That the human of a call
 /// does not is for the decision to say, and to record; what only ends something is nobody's loss.
 fn human_may(state: &State, agent: Option<&AgentId>, submission: &Submission) -> bool {
     let asks = matches!(
@@ -346,7 +346,9 @@ fn human_may(state: &State, agent: Option<&AgentId>, submission: &Submission) ->
     );
     let owner = agent.and_then(|agent| state.agents().get(agent)).map(|agent| &agent.owner);
     match &submission.actor {
-        Actor::Token { owner: human, .. } => !asks || owner == Some(human),
+        Actor::Token { owner: human, .. } => {
+            !asks || owner.is_some_and(|owner| state.speaks_for(human, owner))
+        }
         Actor::Credential { .. } | Actor::System => true,
     }
 }

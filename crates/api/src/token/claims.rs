@@ -14,8 +14,10 @@ const NS_EACH_SECOND: u64 = 1_000_000_000;
 /// What is known from a token.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Claims {
-    /// In whose name.
+    /// Whom it is about: a human, or an agent or a service itself.
     pub(super) subject: String,
+    /// In which human's name, as the issuer is configured to say.
+    pub(super) human: Option<String>,
     /// Through which client.
     pub(super) client: String,
     /// Who acts, then who acted before, the latest first; none if the subject itself does.
@@ -62,6 +64,7 @@ pub(super) fn check(
     text(claims, "jti").ok_or(Refused::Invalid("the token has no `jti`"))?;
     Ok(Claims {
         subject: subject.to_owned(),
+        human: text(claims, &trusted.subject_claim).map(str::to_owned),
         client: client.to_owned(),
         actors: actors(claims, trusted)?,
         roles: roles(claims, &trusted.roles_claim),

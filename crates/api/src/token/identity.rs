@@ -1,4 +1,4 @@
-//! Whom a token stands for: `sub` is in whose name, the outermost `act` is the agent, the others are
+//! Whom a token stands for: `sub`, or the claim that is configured, is in whose name, the outermost `act` is the agent, the others are
 //! the chain before it (RFC 8693). A token with `act` speaks for that agent and nothing else, whatever
 //! else its issuer lets it do.
 
@@ -39,14 +39,14 @@ pub(super) fn of(
     trusted: &Trusted,
     owner_of: impl Fn(&AgentId) -> Option<OwnerId>,
 ) -> Result<Identity, Refused> {
-    let Claims { subject, client, mut actors, roles, until } = claims;
+    let Claims { subject, human, client, mut actors, roles, until } = claims;
     let issuer = trusted.issuer.clone();
     if !actors.is_empty() {
         let before = actors.split_off(1);
         let agent = actors.pop().and_then(|name| AgentId::new(name.as_str()).ok());
         let agent = agent.ok_or(Refused::NotPermitted("the token's actor is no agent's name"))?;
         let names_owner = subject != agent.as_str();
-        let owner = if names_owner { Some(owner(&subject)?) } else { owner_of(&agent) };
+        let owner = if names_owner { Some(owner(human.as_deref())?) } else { owner_of(&agent) };
         let owner = owner.ok_or(Refused::NotPermitted("the token's agent is not registered"))?;
         let (agent, role) = (Some(agent), Role::Agent);
         return Ok(Identity { issuer, owner, names_owner, agent, role, before, until });
@@ -66,11 +66,15 @@ pub(super) fn of(
     let given: Vec<_> = roles.iter().filter_map(|value| trusted.roles.get(value)).collect();
     let role = ROLES.into_iter().find(|role| given.contains(&role));
     let role = role.ok_or(Refused::NotPermitted("the token gives no role here"))?;
-    let owner = owner(&subject)?;
+    let owner = owner(human.as_deref())?;
+    if AgentId::new(owner.as_str()).is_ok_and(|name| owner_of(&name).is_some()) {
+        return Err(Refused::NotPermitted("the token's human has an agent's name"));
+    }
     Ok(Identity { issuer, owner, names_owner: true, agent: None, role, before, until })
 }
 
-fn owner(subject: &str) -> Result<OwnerId, Refused> {
-    let refused = |_| Refused::NotPermitted("the token's subject is no owner's name");
-    OwnerId::new(subject).map_err(refused)
+fn owner(human: Option<&str>) -> Result<OwnerId, Refused> {
+    let human = human.ok_or(Refused::Invalid("the token does not say who its human is"))?;
+    let refused = |_| Refused::NotPermitted("the token's human is no owner's name");
+    OwnerId::new(human).map_err(refused)
 }

@@ -18,6 +18,8 @@ use crate::Error;
 pub const SKEW_MAX: Duration = Duration::from_secs(60);
 /// The claim that holds scopes (RFC 9068, section 2.2.3), split at spaces.
 pub const SCOPE: &str = "scope";
+/// The claim that says in whose name a token comes (RFC 7519, section 4.1.2).
+pub const SUBJECT: &str = "sub";
 
 /// An authorization server whose access tokens are taken. Every value is the caller's choice.
 #[derive(Debug, Clone)]
@@ -35,6 +37,9 @@ pub struct Issuer {
     pub plain_type: bool,
     /// How much its clock may differ from ours, at most [`SKEW_MAX`].
     pub skew: Duration,
+    /// The claim that holds the human's name as it stands in the registry: [`SUBJECT`], or one that
+    /// nobody can write for themselves at the issuer, such as a verified `email`.
+    pub subject_claim: String,
     /// The claim that says what a person or service may do: [`SCOPE`], or one that holds a text or
     /// a list of texts, such as `roles`.
     pub roles_claim: String,
@@ -115,6 +120,7 @@ pub(super) struct Trusted {
     pub(super) algorithms: Vec<Algorithm>,
     pub(super) plain_type: bool,
     pub(super) skew: Span,
+    pub(super) subject_claim: String,
     pub(super) roles_claim: String,
     pub(super) roles: BTreeMap<String, Role>,
 }
@@ -150,6 +156,7 @@ impl Trusted {
             algorithms: given.algorithms.clone(),
             plain_type: given.plain_type,
             skew: Span(u64::try_from(given.skew.as_millis()).unwrap_or(u64::MAX)),
+            subject_claim: given.subject_claim.clone(),
             roles_claim: given.roles_claim.clone(),
             roles: given.roles.clone(),
         })
@@ -173,8 +180,8 @@ fn given_roles(given: &Issuer) -> Result<(), String> {
             | Role::Subscriber => {}
         }
     }
-    if given.roles_claim.is_empty() {
-        return Err("the claim that gives roles has no name".to_owned());
+    if given.roles_claim.is_empty() || given.subject_claim.is_empty() {
+        return Err("the claim that gives roles, or the human, has no name".to_owned());
     }
     Ok(())
 }
@@ -212,6 +219,7 @@ mod tests {
             algorithms: vec![Algorithm::Es256],
             plain_type: false,
             skew: Duration::from_secs(30),
+            subject_claim: SUBJECT.to_owned(),
             roles_claim: SCOPE.to_owned(),
             roles: roles(),
             admin: false,
@@ -265,6 +273,8 @@ mod tests {
         assert_eq!(why(allowed), None);
         assert!(why(|i| i.skew = Duration::from_secs(61)).is_some());
         assert!(why(|i| i.algorithms.clear()).is_some());
+        assert!(why(|i| i.roles_claim.clear()).is_some());
+        assert!(why(|i| i.subject_claim.clear()).is_some());
         assert!(why(|i| i.audience = Some(String::new())).is_some());
     }
 

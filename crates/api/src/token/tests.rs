@@ -18,6 +18,7 @@ fn trusted(change: impl FnOnce(&mut Issuer)) -> Trusted {
         algorithms: Algorithm::ALL.to_vec(),
         plain_type: false,
         skew: Duration::from_secs(30),
+        subject_claim: SUBJECT.to_owned(),
         roles_claim: SCOPE.to_owned(),
         roles: roles(),
         admin: true,
@@ -141,6 +142,29 @@ fn an_agent_that_comes_in_its_own_name_is_an_agent() {
     assert!(matches!(nobody, Err(Refused::NotPermitted(_))));
     // A human of that name would otherwise be the agent, or the agent a human.
     assert!(matches!(identity(json!({"sub": "bot"})), Err(Refused::NotPermitted(_))));
+}
+
+#[test]
+fn the_human_may_stand_in_another_claim() {
+    let trusted = trusted(|issuer| issuer.subject_claim = "email".to_owned());
+    let owner_of = |agent: &AgentId| (agent.as_str() == "bot").then(|| "carol".parse().unwrap());
+    let who = |others: Value| {
+        let checked = claims::check(&claims(others), &trusted, NOW)?;
+        identity::of(checked, &trusted, owner_of).map(|identity| identity.owner.to_string())
+    };
+    for act in [Value::Null, json!({"sub": "bot"})] {
+        let with = |email: Value| who(json!({"sub": "00u1", "email": email, "act": act}));
+        assert_eq!(with(json!("alice@example.com")), Ok("alice@example.com".to_owned()), "{act}");
+        // What `sub` says is not taken in its place.
+        for none in [Value::Null, json!(""), json!(7), json!(["alice@example.com"])] {
+            assert!(matches!(with(none.clone()), Err(Refused::Invalid(_))), "{act} {none}");
+        }
+        assert!(matches!(with(json!("a *")), Err(Refused::NotPermitted(_))), "{act}");
+    }
+    let agents = who(json!({"sub": "00u1", "email": "bot"}));
+    assert!(matches!(agents, Err(Refused::NotPermitted(_))));
+    // An agent that comes in its own name has no human to name.
+    assert_eq!(who(json!({"sub": "bot", "client_id": "bot"})), Ok("carol".to_owned()));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::house::{self, Answer, EVALUATION, House, JSON, question};
 
-mod issuer;
+pub(crate) mod issuer;
 
 use issuer::{AUDIENCE, Issuer, Key, merged, now, unsigned};
 
@@ -32,11 +32,17 @@ fn allowed(answer: &Answer) {
     assert_eq!(answer.done()["decision"], true, "{}", answer.text);
 }
 
-/// A refusal that says so as RFC 6750 wants it.
+/// A refusal that says so as RFC 6750 wants it, where a token is got, and why by a stable code.
 #[track_caller]
 fn refused(answer: &Answer, status: u16, error: &str) {
     assert_eq!(answer.status, status, "{}", answer.text);
     let challenge = answer.header("www-authenticate");
+    assert!(challenge.ends_with(&format!("resource_metadata=\"{METADATA}\"")), "{challenge}");
+    let code = if status == 401 { "credential_invalid" } else { "not_permitted" };
+    match answer.header("content-type") {
+        "application/problem+json" => assert_eq!(answer.problem(), (status, code.to_owned())),
+        _ => assert!(answer.text.starts_with(&format!("{code}: ")), "{}", answer.text),
+    }
     let starts = format!("Bearer realm=\"bailiwick\", error=\"{error}\", error_description=\"");
     assert!(challenge.starts_with(&starts), "{challenge}");
 }
@@ -44,14 +50,21 @@ fn refused(answer: &Answer, status: u16, error: &str) {
 /// A token that is not valid: refused alike at every door, and nothing is recorded.
 async fn invalid(house: &House, token: &str, what: &str) {
     let before = house.events();
-    let metadata = format!("resource_metadata=\"{METADATA}\"");
     for answer in [ask(house, token).await, house.get_as(token, "/v1/agents/a1").await] {
         refused(&answer, 401, "invalid_token");
-        let challenge = answer.header("www-authenticate");
-        assert!(challenge.ends_with(&metadata), "{what}: {challenge}");
         assert!(!answer.text.contains(token), "{what}");
     }
     assert_eq!(house.events(), before, "{what}");
+}
+
+/// The event of a call that is allowed.
+async fn allowed_event(house: &House, token: &str) -> Value {
+    let answer = ask(house, token).await;
+    allowed(&answer);
+    let index = &answer.json()["context"]["receipt"]["index"];
+    let event = house.get(&format!("/v1/events/{index}")).await.done();
+    assert_eq!(event["kind"], "call.authorized", "{event}");
+    event
 }
 
 /// The last event.
@@ -82,14 +95,46 @@ async fn every_algorithm_that_is_taken_is_taken() {
 async fn an_agents_token_is_recorded_with_its_human() {
     let issuer = Issuer::open(Key::ec()).await;
     let house = house(vec![issuer.trusted()]).await;
-    allowed(&ask(&house, &issuer.agent()).await);
-    let event = last(&house).await;
+    let event = allowed_event(&house, &issuer.agent()).await;
     let about = &event["about"];
     let actor = &about["actor"]["token"];
     assert_eq!(actor["issuer"], issuer.url, "{event}");
     assert_eq!((&actor["owner"], &actor["agent"]), (&json!("alice"), &json!("a1")));
     assert_eq!((&actor["role"], &about["on_behalf_of"]), (&json!("agent"), &json!("alice")));
     assert_eq!(issuer.fetched(), 1, "keys are kept");
+}
+
+#[tokio::test]
+async fn an_audience_is_exact_and_may_be_one_of_several() {
+    let issuer = Issuer::open(Key::ec()).await;
+    let urn = token::Issuer { audience: Some("urn:desk".to_owned()), ..issuer.trusted() };
+    for (trusted, audience) in [(issuer.trusted(), AUDIENCE), (urn, "urn:desk")] {
+        let house = house(vec![trusted]).await;
+        let with = |aud: Value| issuer.token(json!({"act": {"sub": "a1"}, "aud": aud}));
+        for good in [json!(audience), json!([audience]), json!(["urn:other", audience])] {
+            allowed(&ask(&house, &with(good)).await);
+        }
+        let slash = format!("{audience}/");
+        let short = &audience[..audience.len() - 1];
+        for bad in [json!("urn:other"), json!([]), json!(slash), json!([short]), json!(7)] {
+            invalid(&house, &with(bad.clone()), &bad.to_string()).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_human_stands_in_the_claim_that_is_configured() {
+    let issuer = Issuer::open(Key::ec()).await;
+    let email = token::Issuer { subject_claim: "email".to_owned(), ..issuer.trusted() };
+    let house = house(vec![email]).await;
+    let token =
+        |email: Value| issuer.token(json!({"sub": "00u1", "email": email, "act": {"sub": "a1"}}));
+    let event = allowed_event(&house, &token(json!("alice"))).await;
+    assert_eq!(event["about"]["actor"]["token"]["owner"], "alice");
+    invalid(&house, &token(Value::Null), "no claim").await;
+    // What `sub` says then counts for nothing.
+    invalid(&house, &issuer.agent(), "alice as the subject alone").await;
+    refused(&ask(&house, &token(json!("mallory"))).await, 401, "invalid_token");
 }
 
 #[tokio::test]
@@ -102,8 +147,10 @@ async fn a_token_outside_its_time_is_not_valid() {
         json!({"iat": now() + 60}),
         json!({"exp": null}),
     ] {
-        let others = merged(json!({"act": {"sub": "a1"}}), others);
-        invalid(&house, &issuer.token(others.clone()), &others.to_string()).await;
+        let what = others.to_string();
+        let claims = merged(merged(issuer.claims(), json!({"act": {"sub": "a1"}})), others);
+        let token = issuer.signed(&issuer.header(), &claims.to_string());
+        invalid(&house, &token, &what).await;
     }
 }
 
@@ -417,8 +464,7 @@ async fn who_acted_before_is_recorded() {
     let issuer = Issuer::open(Key::ec()).await;
     let house = house(vec![issuer.trusted()]).await;
     let act = json!({"sub": "a1", "act": {"sub": "planner", "act": {"sub": "portal"}}});
-    allowed(&ask(&house, &issuer.token(json!({"act": act}))).await);
-    let event = last(&house).await;
+    let event = allowed_event(&house, &issuer.token(json!({"act": act}))).await;
     assert!(event.to_string().contains(r#""actors":["planner","portal"]"#), "{event}");
     // Only the one that acts now has a say: the agent before it has no token of its own here.
     let act = json!({"sub": "planner", "act": {"sub": "a1"}});
@@ -431,11 +477,9 @@ async fn an_agent_that_comes_in_its_own_name_acts_for_its_owner() {
     let issuer = Issuer::open(Key::ec()).await;
     let house = house(vec![issuer.trusted()]).await;
     let own = issuer.token(json!({"sub": "a1", "client_id": "a1"}));
-    allowed(&ask(&house, &own).await);
-    let event = last(&house).await;
+    let event = allowed_event(&house, &own).await;
     let about = &event["about"];
     assert_eq!(about["actor"]["token"]["owner"], "alice");
-    assert_eq!(about["on_behalf_of"], Value::Null, "no human stands behind it");
     let human = issuer.token(json!({"sub": "a1", "scope": "bailiwick:operator"}));
     refused(&ask(&house, &human).await, 403, "insufficient_scope");
 }

@@ -39,6 +39,47 @@ async fn a_rotated_key_works_beside_its_successor_for_a_while() {
     assert_eq!(listed(&house, "agent-a1.2").await["live"], false);
 }
 
+/// Asks with a key until it has ended: it works until then, and not after.
+async fn works_until_its_end(house: &House, key: &str) {
+    let ends = || {
+        let known = house.ledger.view();
+        known.credential(&house.ledger.key_hash(key)).and_then(|known| known.expires_at)
+    };
+    let end = ends().unwrap();
+    loop {
+        let asked = house.ledger.now();
+        let answer = house.get_as(key, "/v1/agents/a1").await;
+        if house.ledger.now() < end {
+            assert_eq!(answer.status, 200, "{}", answer.text);
+        } else if asked >= end {
+            assert_eq!(answer.problem(), (401, "credential_invalid".to_owned()));
+            let challenge = answer.header("www-authenticate");
+            assert!(challenge.contains("error=\"invalid_token\""), "{challenge}");
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_works_until_its_end_and_a_rotated_one_until_its_overlap_ends() {
+    let house = House::open();
+    house.furnish().await;
+    let body = json!({"credential": "short", "role": "auditor", "ttl": "1s"});
+    let short = house.post("/v1/credentials", body).await.done();
+    works_until_its_end(&house, short["key"].as_str().unwrap()).await;
+    let ended = house.post("/v1/credentials/short/rotate", json!({})).await;
+    assert_eq!(ended.problem(), (409, "wrong_state".to_owned()));
+
+    let old = house.key("agent", Some("a1")).await;
+    let path = "/v1/credentials/agent-a1/rotate";
+    let rotated = house.post(path, json!({"overlap": "1s"})).await.done();
+    works_until_its_end(&house, &old).await;
+    let new = rotated["key"].as_str().unwrap();
+    assert_eq!(house.get_as(new, "/v1/agents/a1").await.status, 200);
+    assert_eq!(house.ask(new, &question()).await.done()["decision"], true);
+    assert_eq!(house.ask(&old, &question()).await.status, 401);
+}
+
 #[tokio::test]
 async fn a_rotation_that_makes_no_sense_is_refused() {
     let house = House::open();
@@ -63,7 +104,14 @@ async fn a_rotation_that_makes_no_sense_is_refused() {
         let challenge = answer.header("www-authenticate");
         assert!(challenge.contains("error=\"insufficient_scope\""), "{challenge}");
     }
-    assert_eq!(house.events(), events + 1, "the operator's key alone");
+    // Nor may an agent change its own key, or another's.
+    let agent = house.key("agent", Some("a1")).await;
+    for name in ["agent-a1", "auditor-key"] {
+        let path = format!("/v1/credentials/{name}/rotate");
+        let answer = house.post_as(&agent, &path, json!({})).await;
+        assert_eq!(answer.problem(), (403, "not_permitted".to_owned()));
+    }
+    assert_eq!(house.events(), events + 2, "the operator's and the agent's keys alone");
 }
 
 #[tokio::test]

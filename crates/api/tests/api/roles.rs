@@ -1,13 +1,9 @@
 //! Who may do what.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
-
-use bailiwick_api::Config;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::house::{self, House, JSON, question};
+use super::house::{House, question};
 
 const ROLES: [&str; 7] =
     ["admin", "operator", "approver", "enforcer", "agent", "auditor", "subscriber"];
@@ -132,40 +128,4 @@ async fn without_a_key_nothing_but_signs_of_life() {
     for path in ["/healthz", "/readyz", "/metrics", "/openapi.json"] {
         assert_eq!(house.get_as("", path).await.status, 200, "{path}");
     }
-}
-
-#[tokio::test]
-async fn what_is_turned_away_is_recorded_once_for_many() {
-    let config = Config { count_refused: Duration::from_millis(50), ..house::config() };
-    let house = House::with(config);
-    house.furnish().await;
-    let agent = house.key("agent", Some("a1")).await;
-    for _ in 0..3 {
-        let put = house.send(Method::PUT, "/v1/policies/mine", &agent, &[JSON], "{}".to_owned());
-        assert_eq!(put.await.status, 403);
-        assert_eq!(house.get_as("bwk_forged", "/v1/agents").await.status, 401);
-    }
-    let mut counted = BTreeMap::new();
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while counted.values().sum::<u64>() < 6 {
-        assert!(Instant::now() < deadline, "{counted:?}");
-        let sql = "select detail from events where kind = 'denials.aggregated'";
-        let answer = house.post("/v1/sql", json!({"sql": sql})).await.done();
-        counted.clear();
-        for row in answer["rows"].as_array().unwrap() {
-            let detail: Value = serde_json::from_str(row[0].as_str().unwrap()).unwrap();
-            for one in detail["denials"].as_array().unwrap() {
-                let who = one["actor"]["credential"]["role"].as_str().unwrap_or("nobody");
-                let what = one["what"].as_str().unwrap();
-                let key = format!("{who} {} {what}", one["code"].as_str().unwrap());
-                *counted.entry(key).or_default() += one["count"].as_u64().unwrap();
-            }
-        }
-        tokio::task::yield_now().await;
-    }
-    let expected = [
-        ("agent not_permitted PUT /v1/policies/{id}".to_owned(), 3),
-        ("nobody credential_invalid GET /v1/agents".to_owned(), 3),
-    ];
-    assert_eq!(counted, BTreeMap::from(expected));
 }

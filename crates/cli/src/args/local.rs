@@ -29,7 +29,7 @@ pub(crate) struct Demo {
 
 /// How access tokens are taken, for those who read about `serve`.
 pub(crate) const ISSUERS: &str = r#"Access tokens (JWT, RFC 9068) are taken beside API keys from each issuer that `bailiwick.toml` names.
-`sub` is the owner and the outermost `act.sub` the agent, which then is all that the token speaks for.
+`sub`, or `subject_claim`, is the owner and the outermost `act.sub` the agent, which then is all that the token speaks for.
 Without `act` it comes in the role that its scopes give, or is refused.
 
 [[issuers]]
@@ -39,6 +39,7 @@ jwks_uri = "https://id.example.com/keys"   # [default: as the issuer's metadata 
 algorithms = ["RS256", "ES256"]            # [default: RS256, PS256, ES256, EdDSA]
 plain_jwt = false                          # take type `JWT` beside `at+jwt`
 skew = "30s"                               # between the clocks, at most 60s
+subject_claim = "sub"                      # or `email`, if the issuer vouches for it
 roles_claim = "scope"                      # or one that lists texts, such as `roles`
 roles = { "bailiwick:auditor" = "auditor" } # [default: `bailiwick:ROLE`, but for `admin`]
 admin = false                              # whether `roles` may give `admin`"#;

@@ -24,6 +24,7 @@ pub(super) struct Written {
     #[serde(default)]
     plain_jwt: bool,
     skew: Option<String>,
+    subject_claim: Option<String>,
     roles_claim: Option<String>,
     roles: Option<BTreeMap<String, Role>>,
     #[serde(default)]
@@ -51,6 +52,7 @@ impl Written {
             algorithms,
             plain_type: self.plain_jwt,
             skew,
+            subject_claim: self.subject_claim.clone().unwrap_or_else(|| token::SUBJECT.to_owned()),
             roles_claim: self.roles_claim.clone().unwrap_or_else(|| token::SCOPE.to_owned()),
             roles: self.roles.clone().unwrap_or_else(token::roles),
             admin: self.admin,
@@ -71,6 +73,7 @@ mod tests {
         let issuer = read("issuer = \"https://id.example.com\"").unwrap();
         assert_eq!(issuer.algorithms, Algorithm::ALL);
         assert_eq!((issuer.skew, issuer.roles_claim.as_str()), (SKEW, "scope"));
+        assert_eq!(issuer.subject_claim, "sub");
         assert_eq!(issuer.roles.get("bailiwick:approver"), Some(&Role::Approver));
         assert!(!issuer.plain_type && !issuer.admin);
         assert!(!issuer.roles.values().any(|role| matches!(role, Role::Admin | Role::Agent)));
@@ -81,10 +84,14 @@ mod tests {
         let issuer = read(
             "issuer = \"https://id.example.com\"\naudience = \"b\"\nalgorithms = [\"ES256\"]\n\
              jwks_uri = \"https://id.example.com/keys\"\nplain_jwt = true\nskew = \"10s\"\n\
-             roles_claim = \"groups\"\nroles = { ops = \"operator\" }\nadmin = true",
+             subject_claim = \"email\"\nroles_claim = \"groups\"\nroles = { ops = \"operator\" }\nadmin = true",
         )
         .unwrap();
         assert_eq!(issuer.audience.as_deref(), Some("b"));
+        assert_eq!(
+            (issuer.subject_claim.as_str(), issuer.roles_claim.as_str()),
+            ("email", "groups")
+        );
         assert_eq!((issuer.algorithms, issuer.skew.as_secs()), (vec![Algorithm::Es256], 10));
         assert_eq!(issuer.roles, BTreeMap::from([("ops".to_owned(), Role::Operator)]));
         assert!(issuer.plain_type && issuer.admin);

@@ -154,6 +154,12 @@ impl State {
         }
     }
 
+    /// Whether a human may act through the agents of an owner.
+    #[must_use]
+    pub fn speaks_for(&self, human: &OwnerId, owner: &OwnerId) -> bool {
+        human == owner && self.owners.contains_key(owner)
+    }
+
     /// Lets policies see what is known of an entity now.
     fn show_entity(&mut self, entity: &Entity) {
         let known = self.entities.get(entity);

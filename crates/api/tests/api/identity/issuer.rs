@@ -129,6 +129,7 @@ impl Issuer {
             algorithms: Algorithm::ALL.to_vec(),
             plain_type: false,
             skew: Duration::from_secs(5),
+            subject_claim: token::SUBJECT.to_owned(),
             roles_claim: token::SCOPE.to_owned(),
             roles: token::roles(),
             admin: false,
