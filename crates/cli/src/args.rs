@@ -18,8 +18,10 @@ mod registry;
 
 pub(crate) use approvals::{Approvals, ApprovalsVerb, Approve, Deny, No, Yes};
 pub(crate) use grants::{Part, Review};
+#[cfg(test)]
+pub(crate) use local::ISSUERS;
 pub(crate) use local::{
-    Completions, Demo, DemoServer, Dump, Gateway, ISSUERS, Info, Ledger, LedgerVerb, Serve, Verify,
+    Completions, Demo, DemoServer, Dump, Gateway, Info, Ledger, LedgerVerb, Serve, Verify,
 };
 pub(crate) use registry::{
     Agent, AgentVerb, Key, KeyVerb, Owner, OwnerVerb, Properties, PropertiesVerb, Task, TaskVerb,
