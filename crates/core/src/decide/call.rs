@@ -336,7 +336,7 @@ fn held_grant(
         }
         let good = covers(state, party, id, grant, ask, now)
             .and_then(|()| shown(state, grant, ask))
-            .and_then(|()| lineage::narrowed(state, policy, id, now));
+            .and_then(|()| lineage::narrowed(state, policy, ask, id, now));
         match good {
             Ok(()) => live = Some(live.map_or(id, |other| other.min(id))),
             Err(code) if dead.is_none_or(|(other, _)| other < id) => dead = Some((id, code)),
@@ -562,8 +562,10 @@ fn repeatable<'a>(
     if lineage::is_handed_back(state, open.grant, now)
         || lineage::is_taken_back(state, &party, ask, open.grant)
     {
-        Err(DenialCode::GrantRevoked.into())
-    } else if now >= open.expires_at {
+        return Err(DenialCode::GrantRevoked.into());
+    }
+    lineage::givers_may(state, ask, open.grant, now)?;
+    if now >= open.expires_at {
         Err(DenialCode::GrantExpired.into())
     } else if now >= open.since.after(ALLOW_REPEATED) {
         Err(DenialCode::IdReused.into())

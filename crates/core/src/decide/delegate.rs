@@ -2,8 +2,9 @@
 //!
 //! The part is narrower in every dimension: the same action and tool, a scope within, an end no
 //! later, no more uses than are left, every constraint kept. It rests on all that it came from:
-//! a use of it is a use of each of those, and it is dead as soon as one of them is. Policy is asked for
-//! the new holder and the owner at each use, as it is for any grant.
+//! a use of it is a use of each of those, and it is dead as soon as one of them is. At each use policy
+//! and allowlist are asked for the new holder and the owner, as for any grant, and for everyone who
+//! gave it on: what an agent may not do itself it lets no other do.
 
 use super::call::{self, JIT_TTL, JIT_USES};
 use super::{Draft, grant, grant_id, refuse};

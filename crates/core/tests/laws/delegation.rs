@@ -458,6 +458,30 @@ fn what_policy_gave_goes_no_further_than_policy_goes_whoever_holds_a_part() {
 }
 
 #[test]
+fn an_agent_lets_no_other_do_what_it_may_not_do_itself() {
+    let mut ledger = world();
+    let root = root(&mut ledger, "helper");
+    let mut two = part(root, "second");
+    two.max_uses = Some(2);
+    let child = give(&mut ledger, two);
+    let call = keyed(actor(Role::Enforcer), "r1", Command::Authorize(Box::new(read("second"))));
+    assert!(super::harness::is_allowed(&ledger.submit(&call)));
+    // Policy narrows the giver, and nobody else.
+    let no = r#"forbid (principal == Agent::"helper", action, resource);"#;
+    ledger.given(super::harness::put_policy("no", no));
+    ledger.given(Command::ActivatePolicies);
+    assert_eq!(ledger.denied(read("second")), DenialCode::Forbidden);
+    assert_eq!(super::harness::code(&ledger.submit(&call)), Some(DenialCode::Forbidden));
+    ledger.given(Command::RemovePolicy { policy: id("no") });
+    ledger.given(Command::ActivatePolicies);
+    // So does its allowlist.
+    ledger.given(Command::UpdateAgent(write_agent("helper", "alice", &["crm/write"])));
+    assert_eq!(ledger.denied(read("second")), DenialCode::ToolNotAllowed);
+    ledger.given(Command::UpdateAgent(write_agent("helper", "alice", &["**"])));
+    assert_eq!(ledger.allowed(read("second")), child);
+}
+
+#[test]
 fn a_call_is_not_told_again_when_what_its_grant_came_from_is_gone() {
     let enders: [fn(&mut Ledger, GrantId) -> Done; 3] = [
         |ledger, root| ledger.given(Command::ReturnGrant { grant: root }),

@@ -326,6 +326,7 @@ fn everything_was_met(met: &Met, least: u64) {
         ),
         ("narrowed", "approval_required grant_expired grant_exhausted"),
         ("ancestor", "grant_revoked grant_exhausted"),
+        ("giver", "may_not"),
         ("torn down", "task agent"),
         ("allowed after lifting", "agent owner task tool resource all"),
     ];

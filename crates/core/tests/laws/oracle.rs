@@ -150,8 +150,24 @@ impl Oracle<'_> {
             && self.is_good(id, grant, asked)
             && !self.is_taken_back(id, grant, ask, owner)
             && self.ancestors(id).into_iter().all(|(id, ancestor)| {
-                self.is_good(id, ancestor, asked) && !self.is_ancestor_gone(id, ancestor, ask)
+                self.is_good(id, ancestor, asked)
+                    && !self.is_ancestor_gone(id, ancestor, ask)
+                    && self
+                        .asked_of_giver(ancestor, ask)
+                        .is_some_and(|asked| self.is_good(id, ancestor, &asked))
             })
+    }
+
+    /// What policy asks of the holder of an ancestor for this call, if he may make it.
+    fn asked_of_giver(&self, ancestor: &GrantIssued, ask: &Authorize) -> Option<Restrictions> {
+        let by_holder = by_holder(ancestor, ask);
+        self.standing(&by_holder)?;
+        let verdicts = self.permitted(&by_holder)?;
+        let owner = verdicts.owner.restrictions;
+        Some(match verdicts.agent {
+            Some(agent) => agent.restrictions.combine(&owner),
+            None => owner,
+        })
     }
 
     /// What a grant was delegated from, the nearest first.
@@ -171,12 +187,8 @@ impl Oracle<'_> {
 
     /// Whether an ancestor's holder could not make the call with it any more.
     fn is_ancestor_gone(&self, id: GrantId, ancestor: &GrantIssued, ask: &Authorize) -> bool {
-        let subject = match &ancestor.agent {
-            Some(agent) => Subject::Agent(agent.clone()),
-            None => Subject::Person(ancestor.owner.clone()),
-        };
-        let closed = ancestor.task.is_some_and(|task| !self.is_open(task, &subject));
-        let by_holder = Authorize { subject, task: ancestor.task, ..ask.clone() };
+        let by_holder = by_holder(ancestor, ask);
+        let closed = ancestor.task.is_some_and(|task| !self.is_open(task, &by_holder.subject));
         closed || self.is_taken_back(id, ancestor, &by_holder, &ancestor.owner)
     }
 
@@ -286,8 +298,18 @@ impl Oracle<'_> {
         let lines = self.ancestors(id);
         let plain = Oracle { log: &log, view: self.view, now: self.now };
         plain.is_taken_back(id, grant, ask, owner)
+            || lines.iter().any(|(_, ancestor)| self.asked_of_giver(ancestor, ask).is_none())
             || lines.iter().any(|(id, ancestor)| plain.is_ancestor_gone(*id, ancestor, ask))
     }
+}
+
+/// The call as the holder of a grant would make it.
+pub(super) fn by_holder(grant: &GrantIssued, ask: &Authorize) -> Authorize {
+    let subject = match &grant.agent {
+        Some(agent) => Subject::Agent(agent.clone()),
+        None => Subject::Person(grant.owner.clone()),
+    };
+    Authorize { subject, task: grant.task, ..ask.clone() }
 }
 
 /// Whether the call's number is as small as the grant demands: histories have no other constraint.

@@ -1,10 +1,9 @@
 //! Who cannot widen what: an agent nothing at all, an owner no agent beyond the agent's own policy.
 
 use bailiwick_core::command::{Answer, Command, DelegateGrant, Submission};
-use bailiwick_core::event::{Actor, Fact, Role, Selector};
+use bailiwick_core::event::{Actor, Event, Fact, Recorded, Role, Selector};
 use bailiwick_core::id::{ApprovalId, CallId, GrantId, TaskId};
 use bailiwick_core::record::hash::Digest;
-use bailiwick_core::state::Holder;
 use bailiwick_core::time::Time;
 use proptest::prelude::*;
 
@@ -15,6 +14,7 @@ use super::harness::{
     revoke, submission, terms, write_agent, write_owner,
 };
 use super::history::{ACTIONS, POLICIES, RESOURCES, Step, Story, steps};
+use super::oracle::by_holder;
 
 /// How many kinds of commands [`by_agent`] has.
 const KINDS: usize = 29;
@@ -66,25 +66,26 @@ fn any_grant(ledger: &Ledger, n: usize) -> GrantId {
     held.get(n % held.len().max(1)).copied().unwrap_or(GrantId(n as u64))
 }
 
-/// Whether a call uses what somebody else held before `index` and gave a part of on: what an agent
-/// may do it may let its owner's other agents do, and nothing more. The root covers the call.
-fn is_given(ledger: &Ledger, probe: &Submission, index: u64) -> bool {
+/// Whether a call that is allowed after rests on what somebody held before and gave a part of on, who
+/// could then have made the very same call: what an agent may do it may let its owner's other agents
+/// do, and nothing more.
+fn is_given(before: &Ledger, after: &Ledger, probe: &Submission) -> bool {
     let Command::Authorize(ask) = &probe.command else { return false };
-    let decided = ledger.ask(probe);
+    let decided = after.ask(probe);
     let used = decided.events.iter().find_map(|event| match &event.fact {
         Fact::CallAuthorized(fact) => Some(fact.grant),
         _ => None,
     });
-    let line: Vec<_> = used.into_iter().flat_map(|id| ledger.state.grants().lineage(id)).collect();
-    let helper = Holder::Agent(id("helper"));
-    line.len() > 1
-        && line.last().is_some_and(|(id, root)| {
-            id.0 < index
-                && root.is_some_and(|root| {
-                    root.action == ask.action && root.scope.covers(&ask.resource)
-                })
-        })
-        && line.iter().any(|(_, grant)| grant.is_some_and(|grant| grant.holder == helper))
+    let line: Vec<_> = used.into_iter().flat_map(|id| after.state.grants().lineage(id)).collect();
+    line.iter().skip(1).any(|(id, _)| {
+        let Some(Recorded { event: Event { fact: Fact::GrantIssued(held), .. }, .. }) =
+            before.log.get(id.0 as usize)
+        else {
+            return false;
+        };
+        let by_holder = Command::Authorize(Box::new(by_holder(held, ask)));
+        is_allowed(&before.ask(&submission(probe.actor.clone(), by_holder)))
+    })
 }
 
 fn allowed(ledger: &Ledger, probes: &[Submission]) -> Vec<bool> {
@@ -105,10 +106,10 @@ proptest! {
                 story.ledger.submit(&submission);
             }
         }
-        let mut ledger = story.ledger;
+        let earlier = story.ledger;
+        let mut ledger = earlier.clone();
         let probes = probes(&ledger);
         let before = allowed(&ledger, &probes);
-        let index = ledger.state.next_index();
         for (kind, n) in commands {
             let command = by_agent(&ledger, kind, n);
             ledger.submit(&submission(agent_key("helper"), command));
@@ -116,7 +117,7 @@ proptest! {
         let after = allowed(&ledger, &probes);
         for ((probe, before), after) in probes.iter().zip(before).zip(after) {
             prop_assert!(
-                before || !after || is_given(&ledger, probe, index),
+                before || !after || is_given(&earlier, &ledger, probe),
                 "was denied and is allowed now: {:?}",
                 probe.command,
             );

@@ -1,7 +1,7 @@
 //! What a grant rests on, at a call: itself and all that it was delegated from.
 
-use super::{Party, PolicySays, alive, covered};
-use crate::command::Authorize;
+use super::{Party, PolicySays, alive, covered, policies_for};
+use crate::command::{Authorize, Subject};
 use crate::event::{DenialCode, Issuance, Selector};
 use crate::id::GrantId;
 use crate::state::{Covered, End, Grant, Holder, State};
@@ -29,15 +29,47 @@ pub(super) fn is_taken_back(
     })
 }
 
-/// Whether a grant and each that it was delegated from goes as far as policy goes now.
+/// Whether a grant and each that it was delegated from goes as far as policy goes now: for the
+/// caller, and for each who gave it on.
 pub(super) fn narrowed(
     state: &State,
     policy: &PolicySays,
+    ask: &Authorize,
     id: GrantId,
     now: Time,
 ) -> Result<(), DenialCode> {
     let mut line = state.grants().lineage(id).filter_map(|(_, grant)| grant);
-    line.try_for_each(|grant| narrowed_alone(policy, grant, now))
+    line.try_for_each(|grant| narrowed_alone(policy, grant, now))?;
+    for ancestor in ancestors(state, id) {
+        let policy = policies_for(state, &by_holder(ask, ancestor), now)?;
+        narrowed_alone(&policy, ancestor, now)?;
+    }
+    Ok(())
+}
+
+/// Whether each who gave a grant on may make the call, as far as standing, allowlist and policy go:
+/// nobody gives on what is not theirs to do.
+pub(super) fn givers_may(
+    state: &State,
+    ask: &Authorize,
+    id: GrantId,
+    now: Time,
+) -> Result<(), DenialCode> {
+    ancestors(state, id)
+        .try_for_each(|ancestor| policies_for(state, &by_holder(ask, ancestor), now).map(|_| ()))
+}
+
+fn ancestors(state: &State, id: GrantId) -> impl Iterator<Item = &Grant> {
+    state.grants().lineage(id).skip(1).filter_map(|(_, grant)| grant)
+}
+
+/// The same call, made by the holder of a grant in the task that it was given for.
+fn by_holder(ask: &Authorize, grant: &Grant) -> Authorize {
+    let subject = match &grant.holder {
+        Holder::Agent(agent) => Subject::Agent(agent.clone()),
+        Holder::Owner(owner) => Subject::Person(owner.clone()),
+    };
+    Authorize { subject, task: grant.task, verdicts: None, ..ask.clone() }
 }
 
 /// A grant that policy issued goes no further than policy goes for this very call, now. What was

@@ -194,6 +194,12 @@ impl Naive {
         if self.facts.suspended().iter().any(|selector| names_call(selector, ask, party.owner)) {
             return Err(DenialCode::Suspended.into());
         }
+        self.may(ask, now)
+    }
+
+    /// Standing, allowlist and policy.
+    pub(super) fn may(&self, ask: &Authorize, now: Time) -> Result<(Party<'_>, Asked), Denial> {
+        let party = self.standing(ask, now)?;
         if let Some(agent) = party.agent {
             let listed = agent.settings.allowlist.iter().any(|allow| {
                 allow.expires_at.is_none_or(|end| now.0 < end.0)

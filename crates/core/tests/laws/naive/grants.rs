@@ -127,7 +127,7 @@ impl Naive {
         }
     }
 
-    fn known_ancestors(&self, id: GrantId) -> Vec<Known<'_>> {
+    pub(super) fn known_ancestors(&self, id: GrantId) -> Vec<Known<'_>> {
         self.ancestors(id).into_iter().filter_map(|id| self.grant(id)).collect()
     }
 
@@ -164,19 +164,32 @@ impl Naive {
             return Some(DenialCode::ApprovalMismatch);
         }
         let narrowed = |grant| self.narrowed(grant, asked, now);
-        std::iter::once(grant).chain(&ancestors).find_map(narrowed)
+        if let Some(code) = std::iter::once(grant).chain(&ancestors).find_map(narrowed) {
+            return Some(code);
+        }
+        ancestors.iter().find_map(|ancestor| match self.asked_of_giver(ancestor, ask, now) {
+            Err(denial) => {
+                self.meet("giver", "may_not");
+                denial.code
+            }
+            Ok(asked) => self.narrowed(ancestor, &asked, now),
+        })
+    }
+
+    /// What policy asks of the holder of an ancestor for this call, who gave on what he may do.
+    pub(super) fn asked_of_giver(
+        &self,
+        ancestor: &Known<'_>,
+        ask: &Authorize,
+        now: Time,
+    ) -> Result<Asked, Denial> {
+        self.may(&by_holder(ancestor.fact, ask), now).map(|(_, asked)| asked)
     }
 
     /// Whether the holder of an ancestor could not make this call with it any more.
     pub(super) fn is_taken_back_of(&self, ancestor: &Known<'_>, ask: &Authorize) -> bool {
         let fact = ancestor.fact;
-        let mut by_holder = ask.clone();
-        by_holder.task = fact.task;
-        by_holder.subject = match &fact.agent {
-            Some(agent) => Subject::Agent(agent.clone()),
-            None => Subject::Person(fact.owner.clone()),
-        };
-        self.is_call_taken_back(ancestor.id, &by_holder, &fact.owner)
+        self.is_call_taken_back(ancestor.id, &by_holder(fact, ask), &fact.owner)
     }
 
     fn fault_of_ancestor(&self, ancestor: &Known<'_>, now: Time) -> Option<DenialCode> {
@@ -353,6 +366,17 @@ fn covers(grant: &GrantIssued, ask: &Authorize) -> bool {
         && (grant.task.is_none() || grant.task == ask.task)
         && (grant.tool.is_none() || grant.tool == ask.tool)
         && meet(&grant.constraints, ask.args.as_deref())
+}
+
+/// The call as the holder of a grant would make it.
+fn by_holder(grant: &GrantIssued, ask: &Authorize) -> Authorize {
+    let mut by_holder = ask.clone();
+    by_holder.task = grant.task;
+    by_holder.subject = match &grant.agent {
+        Some(agent) => Subject::Agent(agent.clone()),
+        None => Subject::Person(grant.owner.clone()),
+    };
+    by_holder
 }
 
 /// The same holder, action, scope and task; whatever the tool.

@@ -92,19 +92,23 @@ impl Naive {
             .is_some_and(|grant| grant.returned.is_some() && !self.is_forgotten(&grant));
         // What the used grant came from is known as long as the grant itself is.
         let known = self.grant(fact.grant).filter(|grant| !self.is_forgotten(grant));
-        let ancestors = known.map_or_else(Vec::new, |grant| self.ancestors(grant.id));
-        let gone = ancestors.into_iter().filter_map(|id| self.grant(id)).any(|ancestor| {
+        let ancestors = known.map_or_else(Vec::new, |grant| self.known_ancestors(grant.id));
+        let gone = ancestors.iter().any(|ancestor| {
             ancestor.returned.is_some()
                 || self.is_task_closed(ancestor.fact)
                 || !self.may_act(ancestor.fact, now)
-                || self.is_taken_back_of(&ancestor, ask)
+                || self.is_taken_back_of(ancestor, ask)
         });
         if gone {
             self.meet("ancestor", "gone when the call came again");
         }
         if returned || gone || self.is_call_taken_back(fact.grant, ask, party.owner) {
-            Err(DenialCode::GrantRevoked.into())
-        } else if now >= fact.expires_at {
+            return Err(DenialCode::GrantRevoked.into());
+        }
+        for ancestor in &ancestors {
+            self.asked_of_giver(ancestor, ask, now)?;
+        }
+        if now >= fact.expires_at {
             Err(DenialCode::GrantExpired.into())
         } else if now.0 >= later(first.place.time.0, REPEATED) {
             Err(DenialCode::IdReused.into())
