@@ -195,6 +195,35 @@ mod tests {
         assert_eq!(found(&keys, None, Ps256), "unfit");
     }
 
+    /// RFC 8037, appendix A.4, and RFC 7515, appendix A.3.
+    #[test]
+    fn published_examples_verify_and_their_neighbours_do_not() {
+        let ed = json!({"kty": "OKP", "crv": "Ed25519", "x": X});
+        let ec = json!({
+            "kty": "EC", "crv": "P-256", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+            "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+        });
+        let of_ed = "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvp\
+            Ar_MuM0KAg";
+        let of_ec = "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqP\
+            P3-Kg6NU1Q";
+        let ed_text = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc";
+        let ec_text = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0\
+            dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+        for (jwk, algorithm, message, signature) in
+            [(ed, Algorithm::EdDsa, ed_text, of_ed), (ec, Algorithm::Es256, ec_text, of_ec)]
+        {
+            let key = key(&jwk).unwrap().decoding;
+            assert!(verifies(&key, algorithm, message, signature), "{algorithm}");
+            assert!(!verifies(&key, algorithm, &message[1..], signature), "{algorithm}");
+            assert!(!verifies(&key, algorithm, message, &signature[4..]), "{algorithm}");
+            assert!(!verifies(&key, algorithm, message, ""), "{algorithm}");
+            for other in Algorithm::ALL.into_iter().filter(|other| *other != algorithm) {
+                assert!(!verifies(&key, other, message, signature), "{algorithm} as {other}");
+            }
+        }
+    }
+
     #[test]
     fn a_set_may_be_empty_and_must_be_one() {
         for empty in [json!([]), json!([{"kty": "oct", "k": X}])] {
