@@ -10,7 +10,7 @@ use utoipa::{Modify, OpenApi};
 
 use crate::rest::{
     agents, approvals, calls, credentials, entities, events, grants, owners, points, policies,
-    revocations, sql, tasks,
+    revocations, schemas, sql, tasks,
 };
 use crate::token::resource;
 use crate::{authzen, operate, stream};
@@ -28,9 +28,10 @@ use crate::{authzen, operate, stream};
         entities::list, entities::put, entities::remove,
         owners::create, owners::list, owners::get, owners::update, owners::disable, owners::enable,
         agents::create, agents::list, agents::get, agents::update, agents::suspend,
-        agents::reinstate, agents::retire,
+        agents::reinstate, agents::retire, agents::risk,
         tasks::create, tasks::list, tasks::get, tasks::close,
         policies::list, policies::get, policies::put, policies::remove, policies::activate,
+        schemas::list, schemas::get, schemas::put,
         grants::create, grants::list, grants::get, grants::give_back,
         grants::requests::create, grants::requests::list, grants::requests::deny,
         grants::delegations::create, grants::reviews::create, grants::reviews::list,

@@ -20,6 +20,7 @@ pub(crate) mod owners;
 pub(crate) mod points;
 pub(crate) mod policies;
 pub(crate) mod revocations;
+pub(crate) mod schemas;
 pub(crate) mod sql;
 pub(crate) mod tasks;
 

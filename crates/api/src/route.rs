@@ -13,7 +13,7 @@ use crate::problem::{METHOD_NOT_ALLOWED, NO_ROUTE, Problem};
 use crate::rest::revocations::preview;
 use crate::rest::{
     agents, approvals, calls, credentials, entities, events, grants, owners, points, policies,
-    revocations, sql, tasks,
+    revocations, schemas, sql, tasks,
 };
 use crate::token::resource;
 use crate::{authzen, openapi, operate, refused, stream};
@@ -60,6 +60,7 @@ fn registry() -> Router<Arc<Desk>> {
         .route("/v1/agents/{id}/suspend", post(agents::suspend))
         .route("/v1/agents/{id}/reinstate", post(agents::reinstate))
         .route("/v1/agents/{id}/retire", post(agents::retire))
+        .route("/v1/agents/{id}/risk", post(agents::risk))
         .route("/v1/tasks", post(tasks::create).get(tasks::list))
         .route("/v1/tasks/{id}", get(tasks::get))
         .route("/v1/tasks/{id}/close", post(tasks::close))
@@ -75,6 +76,8 @@ fn permissions() -> Router<Arc<Desk>> {
         .route("/v1/policies", get(policies::list))
         .route("/v1/policies/activate", post(policies::activate))
         .route("/v1/policies/{id}", put(policies::put).get(policies::get).delete(policies::remove))
+        .route("/v1/schemas", get(schemas::list))
+        .route("/v1/schemas/{action}", put(schemas::put).get(schemas::get))
         .route("/v1/grants", post(grants::create).get(grants::list))
         .route("/v1/grants/requests", post(grants::requests::create).get(grants::requests::list))
         .route("/v1/grants/requests/{id}/deny", post(grants::requests::deny))

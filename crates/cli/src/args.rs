@@ -15,6 +15,7 @@ mod approvals;
 mod grants;
 mod local;
 mod registry;
+mod schema;
 
 pub(crate) use approvals::{Approvals, ApprovalsVerb, Approve, Deny, No, Yes};
 pub(crate) use grants::{Part, Review};
@@ -27,6 +28,8 @@ pub(crate) use registry::{
     Agent, AgentVerb, Key, KeyVerb, Owner, OwnerVerb, Properties, PropertiesVerb, Task, TaskVerb,
     Whose,
 };
+
+pub(crate) use schema::{Schema, SchemaVerb};
 
 use crate::command::bench;
 
@@ -63,6 +66,8 @@ pub(crate) enum Command {
     Properties(Properties),
     /// Policies: what may be granted at all, in Cedar
     Policy(Policy),
+    /// Input schemas: which arguments of an action policies may read, and as what
+    Schema(Schema),
     /// Grants: who may do what, to what, until when, how often
     Grant(Grant),
     /// Look at what an owner's agents may do, and keep or revoke each grant
@@ -163,6 +168,9 @@ pub(crate) enum PolicyVerb {
         /// Files of one Cedar policy each, or directories of them
         #[arg(required = true, value_name = "FILE|DIR")]
         files: Vec<PathBuf>,
+        /// The input schema of an action, for policies that read its arguments; may be repeated
+        #[arg(long = "schema", value_name = "ACTION=FILE", value_parser = schema::named)]
+        schemas: Vec<(Action, PathBuf)>,
     },
     /// Show what would change if these files were all the policies there are
     Diff {
@@ -424,6 +432,7 @@ impl Command {
             Self::Task(args) => args.access.json,
             Self::Properties(args) => args.access.json,
             Self::Policy(args) => args.access.json,
+            Self::Schema(args) => args.access.json,
             Self::Grant(args) => args.access.json,
             Self::Review(args) => args.access.json,
             Self::Approvals(args) => args.access.json,

@@ -28,6 +28,7 @@ mod policy;
 mod properties;
 mod review;
 mod revoke;
+mod schema;
 mod serve;
 mod sql;
 mod task;
@@ -53,6 +54,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Task(args) => online(&args.access, |http| task::run(args.verb, http))?,
         Command::Properties(args) => online(&args.access, |http| properties::run(args.verb, http))?,
         Command::Policy(args) => policy::run(args)?,
+        Command::Schema(args) => online(&args.access, |http| schema::run(args.verb, http))?,
         Command::Grant(args) => online(&args.access, |http| grant::run(args.verb, http))?,
         Command::Review(args) => {
             let access = args.access.clone();

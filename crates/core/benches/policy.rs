@@ -81,6 +81,9 @@ fn both(set: &PolicySet) -> impl FnMut() -> (Verdict, Verdict) {
             of_action: None,
             effect: "read",
             time: Time(1_795_441_020_000_000_000),
+            args: None,
+            environment: None,
+            live: None,
         };
         let ask = |principal| {
             let question =

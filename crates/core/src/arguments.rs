@@ -104,6 +104,12 @@ impl Arguments {
         self.members.iter().map(|(name, argument)| (name.as_str(), argument))
     }
 
+    /// The argument of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Argument> {
+        self.members.get(name)
+    }
+
     /// The argument at a JSON pointer (RFC 6901) such as `/to/0`; none for the arguments as a whole.
     #[must_use]
     pub fn at(&self, pointer: &str) -> Option<&Argument> {

@@ -128,8 +128,24 @@ pub enum Command {
         /// Its name.
         policy: PolicyId,
     },
+    /// Put the input schema of an action on the stage.
+    PutSchema {
+        /// Of which action.
+        action: Action,
+        /// JSON Schema of the arguments.
+        schema: String,
+    },
     /// Make the stage take effect.
     ActivatePolicies,
+    /// Say how far an agent is distrusted.
+    ChangeRisk {
+        /// Who.
+        agent: AgentId,
+        /// From 0 to 100.
+        to: u8,
+        /// Why.
+        reason: Option<Text>,
+    },
     /// Ask for a grant.
     RequestGrant(RequestGrant),
     /// Issue a grant as an operator.

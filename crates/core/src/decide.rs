@@ -26,7 +26,8 @@ pub use delegate::{DELEGATIONS_MAX, DEPTH_MAX};
 pub use disclosed::{DISCLOSED_BYTES_MAX, DISCLOSED_MAX, is_recordable};
 pub use entity::ENTITIES_MAX;
 pub use grant::{REQUESTS_EACH_MAX, TTL_MAX, USES_MAX};
-pub use registry::ROTATION_OVERLAP_MAX;
+pub use policy::SCHEMAS_MAX;
+pub use registry::{RISK_MAX, ROTATION_OVERLAP_MAX};
 pub use task::{TARGETS_MAX, TASKS_EACH_MAX};
 
 /// How long an allowed call may be repeated to a caller that did not hear the answer.
@@ -190,7 +191,11 @@ fn carry_out(draft: &mut Draft<'_>) -> Answer {
         Command::CloseTask { task, reason } => task::close(draft, *task, reason),
         Command::PutPolicy { policy, text, reason } => policy::put(draft, policy, text, reason),
         Command::RemovePolicy { policy } => policy::remove(draft, policy),
+        Command::PutSchema { action, schema } => policy::put_schema(draft, action, schema),
         Command::ActivatePolicies => policy::activate(draft),
+        Command::ChangeRisk { agent, to, reason } => {
+            registry::change_risk(draft, agent, *to, reason)
+        }
         Command::RequestGrant(terms) => grant::request(draft, terms),
         Command::IssueGrant(issue) => grant::issue(draft, issue),
         Command::DenyGrant { request, reason } => grant::deny(draft, *request, reason),
@@ -310,6 +315,7 @@ const fn operator_may(command: &Command) -> bool {
         command,
         Command::PutPolicy { .. }
             | Command::RemovePolicy { .. }
+            | Command::PutSchema { .. }
             | Command::ActivatePolicies
             | Command::IssueCredential(_)
             | Command::RotateCredential(_)
@@ -395,7 +401,9 @@ fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool
         | Command::RevokeCredential { .. }
         | Command::PutPolicy { .. }
         | Command::RemovePolicy { .. }
+        | Command::PutSchema { .. }
         | Command::ActivatePolicies
+        | Command::ChangeRisk { .. }
         | Command::IssueGrant(_)
         | Command::DenyGrant { .. }
         | Command::ReviewGrant { .. }

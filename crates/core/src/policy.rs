@@ -27,6 +27,7 @@
 //! let context = Context {
 //!     task: None, session: None, justification: None, agent: Some(&agent), owner: &owner,
 //!     of_resource: None, of_action: None, tool: None, effect: "read", time: Time(0),
+//!     args: None, environment: None, live: None,
 //! };
 //! let verdict = policies.evaluate(&Question {
 //!     principal: &agent,
@@ -40,7 +41,9 @@
 //! ```
 
 mod annotation;
+mod circumstances;
 mod evaluate;
+mod inputs;
 mod nesting;
 mod resource;
 mod schema;
@@ -49,15 +52,18 @@ mod slice;
 #[cfg(test)]
 mod tests;
 
+use crate::arguments::Arguments;
 use crate::id::{Action, PolicyId, Resource, SessionId, TaskId, Text, ToolId};
 use crate::properties::Properties;
 use crate::time::{Span, Time};
 
 pub use crate::event::{APPROVERS_MAX, ApprovalRule, ApprovalRuleError};
 pub use annotation::Restrictions;
+pub use circumstances::{Counts, History, Lately, Live, UsableGrant};
 pub use evaluate::Principal;
-pub use schema::schema_text;
-pub use set::{PolicySet, check_one};
+pub use inputs::{Inputs, InputsError, LeftOut, SCHEMA_BYTES_MAX};
+pub use schema::{InputSchemas, schema_text};
+pub use set::{PolicySet, check_one, check_one_with};
 
 /// The most bytes of one policy's text, so that it fits into one event.
 pub const POLICY_BYTES_MAX: usize = 48_000;
@@ -76,6 +82,10 @@ pub const DEPTH_MAX: usize = 100;
 pub const SEGMENTS_MAX: usize = 100;
 /// The longest life of a grant that a policy may allow.
 pub const TTL_MAX: Span = Span::days(30);
+/// The longest life of a grant that a policy annotated `@breakglass` may allow.
+pub const BREAKGLASS_TTL_MAX: Span = Span::hours(1);
+/// The most uses of such a grant.
+pub const BREAKGLASS_USES_MAX: u32 = 10;
 /// The most faults that are listed when policies are refused.
 pub const FAULTS_MAX: usize = 100;
 
@@ -116,6 +126,13 @@ pub struct Context<'a> {
     pub effect: &'a str,
     /// Now, from which `context.time` is computed in UTC.
     pub time: Time,
+    /// The real arguments.
+    pub args: Option<&'a Arguments>,
+    /// What the enforcement point says of where it stands.
+    pub environment: Option<&'a Text>,
+    /// What the ledger knows at this moment; nothing when it is not at hand, and then a policy that
+    /// reads it makes the verdict a forbid that holds for no moment.
+    pub live: Option<Live<'a>>,
 }
 
 /// What the policies say.
@@ -145,9 +162,22 @@ pub struct Verdict {
     pub restrictions: Restrictions,
     /// Whether a policy failed, or the resource is none that policies can judge.
     pub errors: bool,
-    /// Whether a policy that was looked at reads what changes from moment to moment (`context.time`):
-    /// then the verdict holds only for the context it was asked with.
+    /// Whether a policy that was looked at reads what changes from moment to moment (`context.time`,
+    /// `history`, `risk`, `grant`): then the verdict holds only for the context it was asked with.
     pub volatile: bool,
+    /// The numbers of the ledger's that were read, by name, such as `history.agent.calls.minute`.
+    pub read: Vec<(&'static str, i64)>,
+    /// Policies annotated `@shadow("true")` that hold. They decide nothing.
+    pub shadow: Shadow,
+}
+
+/// Shadow policies that hold, each list ascending.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shadow {
+    /// Those that would permit.
+    pub permits: Vec<PolicyIndex>,
+    /// Those that would forbid.
+    pub forbids: Vec<PolicyIndex>,
 }
 
 /// One fault of one policy.

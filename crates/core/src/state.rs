@@ -4,10 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::command::{Authorize, Subject};
 use crate::detect;
-use crate::event::{Actor, ConfigChanged, DenialCode, Entity, Event, Fact, LedgerCreated, Place};
+use crate::event::{
+    Actor, Call, ConfigChanged, DenialCode, Detector, Entity, Event, Fact, LedgerCreated, Place,
+};
 use crate::feed::Feed;
 use crate::id::{AgentId, CredentialId, GrantId, GrantRequestId, OwnerId, PolicyId, TaskId};
+use crate::policy::{History, InputSchemas};
 use crate::properties::Properties;
 use crate::record::hash::{Digest, Link};
 use crate::time::Time;
@@ -15,6 +19,7 @@ use crate::time::Time;
 mod approvals;
 mod calls;
 mod grants;
+mod history;
 mod marks;
 mod memos;
 mod registry;
@@ -23,6 +28,7 @@ mod view;
 pub use approvals::{Approval, ApprovalStatus, Approvals, Said};
 pub use calls::OpenCall;
 pub use grants::{Bounds, End, Grant, Grants, Holder};
+pub use history::KEPT_EACH;
 pub use marks::{Covered, Marks};
 pub(crate) use memos::CALL_AUTHORIZED;
 pub use memos::Memo;
@@ -50,12 +56,16 @@ pub struct State {
     requests: BTreeMap<GrantRequestId, PendingRequest>,
     staged: BTreeMap<PolicyId, String>,
     active: BTreeMap<PolicyId, String>,
+    staged_schemas: InputSchemas,
+    schemas: InputSchemas,
     grants: Grants,
     approvals: Approvals,
     marks: Marks,
     calls: calls::OpenCalls,
     memos: memos::Memos,
     probing: detect::probing::Counts,
+    history: history::Histories,
+    risks: BTreeMap<AgentId, u8>,
     feed: Feed,
     view: view::Derived,
 }
@@ -115,7 +125,8 @@ impl State {
             }
             Fact::PoliciesActivated(_) => {
                 self.active.clone_from(&self.staged);
-                self.view.set_policies(self.next_index, &self.active);
+                self.schemas.clone_from(&self.staged_schemas);
+                self.view.set_policies(self.next_index, &self.schemas, &self.active);
             }
             Fact::GrantIssued(fact) => {
                 if let Some(request) = fact.request {
@@ -130,12 +141,19 @@ impl State {
             Fact::CallAuthorized(fact) => {
                 self.grants.used(fact.grant);
                 self.calls.open(place, fact);
+                self.count(&fact.call, history::Decided::Authorized, place.time);
             }
-            Fact::CallDenied(fact) => self.probing.denied(place, fact),
+            Fact::CallDenied(fact) => {
+                self.probing.denied(place, fact);
+                self.count(&fact.call, history::Decided::Denied, place.time);
+            }
             Fact::CallFinished(fact) => self.calls.close(fact.call),
             Fact::RevocationIssued(fact) => self.marks.revoke(place.index, fact),
             Fact::SuspensionLifted(fact) => self.marks.lift(&fact.selector),
-            Fact::FindingRaised(fact) => self.probing.raised(fact),
+            Fact::FindingRaised(fact) => match fact.detector {
+                Detector::Probing => self.probing.raised(fact),
+                Detector::BreakGlass => {}
+            },
             Fact::ConfigChanged(fact) => self.config = fact.clone(),
             // No command of this version writes these: what they mean comes with their commands.
             Fact::DelegateAdded(_)
@@ -143,16 +161,20 @@ impl State {
             | Fact::AgentReassigned(_)
             | Fact::ToolPinned(_)
             | Fact::ToolUnpinned(_)
-            | Fact::ToolChanged(_)
-            | Fact::SchemaPut(_)
-            | Fact::RiskChanged(_)
-            | Fact::AccessReviewed(_)
-            | Fact::BreakglassUsed(_) => {}
+            | Fact::ToolChanged(_) => {}
             Fact::ApprovalRequested(_)
             | Fact::ApprovalGranted(_)
             | Fact::ApprovalDenied(_)
             | Fact::ApprovalExpired(_)
             | Fact::ApprovalWithdrawn(_) => self.apply_approval(place, fact),
+            Fact::SchemaPut(fact) => {
+                self.staged_schemas.insert(fact.action.clone(), fact.schema.clone());
+            }
+            Fact::RiskChanged(fact) => {
+                self.risks.insert(fact.agent.clone(), fact.to);
+            }
+            // What follows from them stands in the events beside them.
+            Fact::AccessReviewed(_) | Fact::BreakglassUsed(_) => {}
             // Told by the doors and the enforcement points; nothing is decided by it.
             Fact::RevocationEnforced(_) | Fact::DenialsAggregated(_) => {}
         }
@@ -160,6 +182,18 @@ impl State {
 
     fn end_grant(&mut self, place: Place, grant: GrantId, end: End) {
         self.grants.end(grant, end, &self.marks, place.time);
+    }
+
+    /// Counts a call for the history, if who made it is known: nobody else's is ever asked for.
+    fn count(&mut self, call: &Call, decided: history::Decided, now: Time) {
+        let known = match (&call.agent, &call.owner) {
+            (Some(agent), _) => self.agents.contains_key(agent),
+            (None, Some(owner)) => self.owners.contains_key(owner),
+            (None, None) => false,
+        };
+        if known {
+            self.history.count(call, decided, now);
+        }
     }
 
     fn apply_request(&mut self, place: Place, fact: &Fact) {
@@ -259,6 +293,35 @@ impl State {
     #[must_use]
     pub const fn active(&self) -> &BTreeMap<PolicyId, String> {
         &self.active
+    }
+
+    /// Input schemas on the stage, by action.
+    #[must_use]
+    pub const fn staged_schemas(&self) -> &InputSchemas {
+        &self.staged_schemas
+    }
+
+    /// Input schemas in force, by action.
+    #[must_use]
+    pub const fn schemas(&self) -> &InputSchemas {
+        &self.schemas
+    }
+
+    /// How far an agent is distrusted, from 0 to 100.
+    #[must_use]
+    pub fn risk(&self, agent: &AgentId) -> u8 {
+        self.risks.get(agent).copied().unwrap_or_default()
+    }
+
+    /// What came before a call at `now`: of who would make it, of that in its task, and of that with
+    /// its tool.
+    #[must_use]
+    pub fn history(&self, call: &Authorize, now: Time) -> History {
+        let tool = call.tool.as_ref().map_or(call.action.as_str(), |tool| tool.as_str());
+        match &call.subject {
+            Subject::Agent(agent) => self.history.of_agent(agent, call.task, tool, now),
+            Subject::Person(owner) => self.history.of_owner(owner, call.task, tool, now),
+        }
     }
 
     /// Grants that are live or ended a short while ago.
@@ -387,7 +450,7 @@ impl State {
         }
         state.view.rebuild(
             state.next_index,
-            &state.active,
+            (&state.schemas, &state.active),
             &state.owners,
             &state.agents,
             &state.entities,

@@ -15,6 +15,7 @@ mod laws {
     mod bodies;
     mod bounded;
     mod constraints;
+    mod contexts;
     mod delegation;
     mod denials;
     mod detector;

@@ -13,8 +13,8 @@ use bailiwick_core::state::{self, AgentStatus};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Why;
 use super::owners::{groups, same, suspended_by};
+use super::{Why, text};
 use crate::auth::{Caller, READERS};
 use crate::body::{Asked, Named, Told};
 use crate::command::{Recorded, changed, created, json};
@@ -84,6 +84,8 @@ pub(crate) struct Agent {
     /// `active`, `suspended` or `retired`.
     #[schema(value_type = String)]
     status: AgentStatus,
+    /// How far it is distrusted, from 0 to 100, for policies to read.
+    risk: u8,
     /// The revocation whose suspension holds until lifted.
     suspended_by: Option<String>,
     /// When registered.
@@ -133,6 +135,7 @@ fn show(state: &state::State, id: &AgentId, agent: &state::Agent) -> Agent {
         allowlist: settings.allowlist.iter().map(allow).collect(),
         expires_at: settings.expires_at.map(moment::text),
         status: agent.status,
+        risk: state.risk(id),
         suspended_by: suspended_by(state, &Selector::Agent(id.clone())),
         registered_at: moment::text(agent.registered),
     }
@@ -198,6 +201,33 @@ pub(crate) async fn update(
 ) -> Result<Response, Problem> {
     same(&name, body.agent.as_deref())?;
     let command = Command::UpdateAgent(body.write(&name)?);
+    let outcome = desk.submit(&caller, about, command).await?;
+    Ok(changed(&outcome, name))
+}
+
+/// How far an agent is distrusted.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Risk {
+    /// From 0 to 100.
+    risk: u8,
+    /// Why.
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+/// Say how far an agent is distrusted. Policies read it at its very next call.
+#[utoipa::path(post, path = "/v1/agents/{id}/risk", tag = "agents",
+    params(("id" = String, Path)), request_body = Risk,
+    responses((status = 200, body = Recorded), (status = "default", body = Details)))]
+pub(crate) async fn risk(
+    State(desk): State<Arc<Desk>>,
+    caller: Caller,
+    Named(name): Named,
+    Told { body, about }: Told<Risk>,
+) -> Result<Response, Problem> {
+    let (agent, reason) = (AgentId::new(&name)?, text(body.reason.as_deref())?);
+    let command = Command::ChangeRisk { agent, to: body.risk, reason };
     let outcome = desk.submit(&caller, about, command).await?;
     Ok(changed(&outcome, name))
 }

@@ -107,6 +107,60 @@ async fn a_policy_takes_effect_when_the_stage_is_activated() {
 }
 
 #[tokio::test]
+async fn an_input_schema_lets_policies_read_arguments() {
+    let house = House::open();
+    house.furnish().await;
+    let text = "@jit(\"true\") permit (principal, action == Action::\"crm/refund\", resource)
+        when { context.args has amount && context.args.amount <= 100 };";
+    let refused = house.put("/v1/policies/refunds", json!({"text": text})).await;
+    assert_eq!(refused.problem(), (400, "policy_invalid".into()));
+    let schema = json!({"type": "object", "properties": {
+        "amount": {"type": "integer"}, "note": {"type": ["string", "integer"]},
+    }});
+    house.put("/v1/schemas/crm%2Frefund", json!({"schema": schema})).await.done();
+    house.put("/v1/policies/refunds", json!({"text": text})).await.done();
+    let shown = house.get("/v1/schemas/crm%2Frefund").await.done();
+    assert_eq!(
+        (&shown["status"], &shown["left_out"][0]["path"]),
+        (&json!("staged"), &json!("note"))
+    );
+    house.post("/v1/policies/activate", json!({})).await.done();
+    let listed = house.get("/v1/schemas").await.done();
+    assert_eq!(listed["items"][0]["status"], "active");
+
+    let decided = async |arguments: Value| {
+        let mut question = question();
+        question["action"] = json!({"name": "crm/refund"});
+        question["context"]["arguments"] = arguments;
+        let answer = house.ask(&house.admin, &question).await.done();
+        (answer["decision"].clone(), answer["context"]["code"].clone())
+    };
+    assert_eq!(decided(json!({"amount": 100})).await.0, json!(true));
+    assert_eq!(decided(json!({"amount": 101})).await, (json!(false), json!("forbidden")));
+    // Another type than policy was validated with is no way round it.
+    for smuggled in [json!({"amount": "1"}), json!({"amount": 1.5}), json!({"amount": [1]})] {
+        assert_eq!(decided(smuggled).await, (json!(false), json!("invalid_arguments")));
+    }
+    let bad = house.put("/v1/schemas/crm%2Frefund", json!({"schema": {"type": "string"}})).await;
+    assert_eq!(bad.problem(), (400, "policy_invalid".into()));
+    assert_eq!(house.get("/v1/schemas/none").await.problem(), (404, "not_found".into()));
+}
+
+#[tokio::test]
+async fn risk_is_set_by_operators_and_shown() {
+    let house = House::open();
+    house.furnish().await;
+    let path = "/v1/agents/a1/risk";
+    house.post(path, json!({"risk": 70, "reason": "odd hours"})).await.done();
+    assert_eq!(house.get("/v1/agents/a1").await.done()["risk"], 70);
+    for bad in [json!({"risk": 101}), json!({"risk": 256}), json!({"risk": -1}), json!({})] {
+        assert_eq!(house.post(path, bad).await.status, 400);
+    }
+    let again = house.post(path, json!({"risk": 70})).await;
+    assert_eq!(again.problem(), (409, "wrong_state".into()));
+}
+
+#[tokio::test]
 async fn a_grant_is_issued_listed_and_handed_back() {
     let house = House::open();
     house.furnish().await;

@@ -135,6 +135,16 @@ pub(crate) enum AgentVerb {
         /// Its name
         agent: AgentId,
     },
+    /// Say how far an agent is distrusted, for policies to read
+    Risk {
+        /// Its name
+        agent: AgentId,
+        /// From 0 to 100
+        risk: u8,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<Text>,
+    },
     /// Stop an agent until it is reinstated
     Suspend {
         /// Its name

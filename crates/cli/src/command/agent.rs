@@ -30,6 +30,7 @@ pub(super) async fn run(verb: AgentVerb, desk: Desk) -> Result<()> {
                 ("agent", "/agent"),
                 ("owner", "/owner"),
                 ("status", "/status"),
+                ("risk", "/risk"),
                 ("suspended by", "/suspended_by"),
                 ("purpose", "/purpose"),
                 ("may ask for", "/allowlist"),
@@ -38,6 +39,11 @@ pub(super) async fn run(verb: AgentVerb, desk: Desk) -> Result<()> {
             desk.list("/v1/agents", &[], &columns).await
         }
         AgentVerb::Show { agent } => desk.show(&path(["v1", "agents", agent.as_str()])).await,
+        AgentVerb::Risk { agent, risk, reason } => {
+            let body = json!({"risk": risk, "reason": reason});
+            let path = path(["v1", "agents", agent.as_str(), "risk"]);
+            desk.tell(&format!("the risk of agent {agent} is {risk}"), &path, &body).await
+        }
         AgentVerb::Suspend { agent, reason } => {
             act(&desk, &agent, "suspend", "is suspended", reason).await
         }

@@ -25,7 +25,7 @@ pub(super) fn run(args: args::Policy) -> Result<()> {
     let access = args.access;
     match args.verb {
         // The rules are here as well as on the server: no server is needed.
-        PolicyVerb::Check { files } => check::run(&files, access.json),
+        PolicyVerb::Check { files, schemas } => check::run(&files, &schemas, access.json),
         PolicyVerb::Test { files } => test::run(&files, access.json),
         verb @ (PolicyVerb::Put { .. }
         | PolicyVerb::List
@@ -59,7 +59,7 @@ async fn online(verb: PolicyVerb, desk: Desk) -> Result<()> {
         PolicyVerb::Diff { files, staged, exit_code } => {
             diff::run(&desk, &files, staged, exit_code).await
         }
-        PolicyVerb::Check { files } => check::run(&files, desk.json),
+        PolicyVerb::Check { files, schemas } => check::run(&files, &schemas, desk.json),
         PolicyVerb::Test { files } => test::run(&files, desk.json),
     }
 }

@@ -26,6 +26,69 @@ fn founding() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/policies/founding.toml")
 }
 
+const REFUND: &str = "@jit(\"true\") permit (principal, action == Action::\"crm/refund\", resource)
+    when { context.args has amount && context.args.amount <= 100 };\n";
+
+#[test]
+fn policies_that_read_arguments_need_the_schema_that_types_them() {
+    let schema = r#"{"type": "object", "properties": {"amount": {"type": "integer"}}}"#;
+    let cases = r#"
+        [given]
+        policies = ["refunds.cedar"]
+        schemas = [{ action = "crm/refund", file = "refund.json" }]
+        owners = [{ owner = "alice" }]
+        agents = [{ agent = "bot", owner = "alice", risk = 10 }]
+        [[case]]
+        name = "small refunds only"
+        when = [
+          { agent = "bot", action = "crm/refund", resource = "crm://case/1", args = { amount = 100 }, then.decision = "allow" },
+          { agent = "bot", action = "crm/refund", resource = "crm://case/1", args = { amount = 101 }, then = { decision = "deny", code = "forbidden" } },
+          { agent = "bot", action = "crm/refund", resource = "crm://case/1", args = { amount = "1" }, then = { decision = "deny", code = "invalid_arguments" } },
+        ]"#;
+    let dir = files(&[
+        ("refunds.cedar", REFUND),
+        ("refund.json", schema),
+        ("wrong.json", r#"{"type": "array"}"#),
+        ("cases.toml", cases),
+    ]);
+    let path = |name: &str| dir.path().join(name);
+    let policy = path("refunds.cedar");
+    let alone = bailiwick(&["policy", "check", text(&policy)]).ends_with(1);
+    assert!(alone.out.contains("refunds.cedar:2:"), "{alone:?}");
+    let typed = format!("crm/refund={}", path("refund.json").display());
+    bailiwick(&["policy", "check", text(&policy), "--schema", &typed]).ends_with(0);
+    let wrong = format!("crm/refund={}", path("wrong.json").display());
+    let wrong = bailiwick(&["policy", "check", text(&policy), "--schema", &wrong]).ends_with(1);
+    assert!(wrong.out.contains("arguments are an object"), "{wrong:?}");
+    bailiwick(&["policy", "check", text(&policy), "--schema", "crm/refund"]).ends_with(2);
+    bailiwick(&["policy", "test", text(&path("cases.toml"))]).ends_with(0);
+}
+
+#[test]
+fn schemas_are_imported_from_what_a_server_tells_of_its_tools() {
+    let tools = r#"{"tools": [{"name": "refund", "inputSchema":
+        {"type": "object", "properties": {"amount": {"type": "integer"}}}}]}"#;
+    let dir = files(&[("refunds.cedar", REFUND), ("tools.json", tools)]);
+    let (_data, place) = place();
+    let server = Server::start(place);
+    let tools = dir.path().join("tools.json");
+    server.run(&["schema", "import", "crm", text(&tools)]).ends_with(0);
+    let listed = server.json(&["schema", "list"]);
+    assert_eq!(
+        (&listed["items"][0]["action"], &listed["items"][0]["status"]),
+        (&json!("crm/refund"), &json!("staged"))
+    );
+    let policy = dir.path().join("refunds.cedar");
+    let diff = server.run(&["policy", "diff", text(&policy)]).ends_with(0);
+    assert!(diff.out.contains("policy refunds: added"), "{diff:?}");
+    server.run(&["policy", "put", "--activate", text(&policy)]).ends_with(0);
+    assert_eq!(server.json(&["schema", "show", "crm/refund"])["status"], "active");
+    let same = server.run(&["policy", "diff", text(&policy)]).ends_with(0);
+    assert!(same.out.contains("nothing would change"), "{same:?}");
+    server.run(&["schema", "import", "crm", text(&policy)]).ends_with(2);
+    server.stop();
+}
+
 #[test]
 fn policies_are_checked_together_too() {
     let dir = files(&[("a/read.cedar", PERMIT), ("a/b/write.cedar", PERMIT), ("a/notes.txt", "")]);

@@ -17,16 +17,20 @@ use crate::event::{
     GrantEnded, GrantIssued, Issuance, RevocationIssued, Scope, Selector, Verdict as Wanted,
 };
 use crate::id::{AgentId, CallId, GrantId, OwnerId, PolicyId, Text};
-use crate::policy::{self, PolicyIndex, Restrictions};
 use crate::record::hash::Digest;
 use crate::state::{
     Agent, AgentStatus, CALL_AUTHORIZED, Covered, Grant, Holder, Memo, OpenCall, Owner, State,
-    Verdicts, View,
 };
 use crate::time::{Span, Time};
+use live::Seen;
 use message::message;
+pub(super) use policies::{PolicySays, policies_for};
+use policies::{ask_policies, named};
 
+mod glass;
+mod live;
 mod message;
+mod policies;
 
 /// How long a grant issued at a call lives when no policy says so.
 pub const JIT_TTL: Span = Span::minutes(5);
@@ -43,6 +47,7 @@ struct Denial {
     grant: Option<GrantId>,
     policies: Vec<PolicyId>,
     reason: Option<Text>,
+    seen: Option<Box<Seen>>,
     /// What people said no to, or are asked for.
     approval: Option<Box<Awaited>>,
     /// What people are to be asked for.
@@ -52,7 +57,7 @@ struct Denial {
 impl From<DenialCode> for Denial {
     fn from(code: DenialCode) -> Self {
         let (grant, policies, reason) = (None, Vec::new(), None);
-        Self { code, grant, policies, reason, approval: None, wanted: None }
+        Self { code, grant, policies, reason, seen: None, approval: None, wanted: None }
     }
 }
 
@@ -67,6 +72,9 @@ enum Source {
 struct Permit {
     source: Source,
     policies: Vec<PolicyId>,
+    /// Whether it is owed to a policy that breaks the glass.
+    breakglass: bool,
+    seen: Seen,
 }
 
 /// Who acts, and on whose authority.
@@ -119,14 +127,17 @@ fn check_id(draft: &Draft<'_>, ask: &Authorize) -> Result<(), Denial> {
 
 fn check(state: &State, ask: &Authorize, now: Time) -> Result<Permit, Denial> {
     let (party, policy) = permitted(state, ask, now)?;
-    match held_grant(state, &party, &policy, ask, now) {
-        Ok(grant) => Ok(Permit { source: Source::Held(grant), policies: policy.ids }),
+    let source = match held_grant(state, &party, &policy, ask, now) {
+        Ok(grant) => Ok(Source::Held(grant)),
         Err(_) if !policy.restrictions.approvals.is_empty() => {
             Err(unapproved(state, ask, &policy, now))
         }
-        Err(missing) => {
-            just_in_time(&policy, missing).map(|source| Permit { source, policies: policy.ids })
-        }
+        Err(missing) => just_in_time(&policy, missing),
+    };
+    let (breakglass, seen) = (policy.restrictions.breakglass, policy.seen);
+    match source {
+        Ok(source) => Ok(Permit { source, policies: policy.ids, breakglass, seen }),
+        Err(denial) => Err(Denial { seen: Some(Box::new(seen.without_shadow())), ..denial }),
     }
 }
 
@@ -177,7 +188,7 @@ fn permitted<'a>(
         allowlisted(agent, ask, now)?;
     }
     // Check 5, detectors that look at a call before it is allowed, joins here.
-    let policy = ask_policies(state, ask, now)?;
+    let policy = ask_policies(state, &party, ask, now)?;
     Ok((party, policy))
 }
 
@@ -238,77 +249,12 @@ fn allowlisted(agent: &Agent, ask: &Authorize, now: Time) -> Result<(), Denial> 
     if names { Ok(()) } else { Err(DenialCode::ToolNotAllowed.into()) }
 }
 
-/// What the policies said, the agent's and the owner's together.
-pub(super) struct PolicySays {
-    pub(super) ids: Vec<PolicyId>,
-    pub(super) restrictions: Restrictions,
-    pub(super) just_in_time: bool,
-}
-
-impl PolicySays {
-    /// The grant that people may approve: no longer and no more often than policy lets it be.
-    pub(super) fn wanted(&self, ttl: Option<Span>, max_uses: Option<u32>) -> Proposal {
-        let most = self.restrictions.ttl.unwrap_or(JIT_TTL);
-        let uses = self.restrictions.max_uses.unwrap_or(JIT_USES).min(USES_MAX);
-        Proposal {
-            needs: self.restrictions.approvals.clone(),
-            ttl: ttl.unwrap_or(most).min(most),
-            max_uses: max_uses.unwrap_or(uses).min(uses),
-            policies: self.ids.clone(),
-        }
+/// Under whose name a grant that the call may use is held.
+fn holder(party: &Party<'_>) -> Holder {
+    match party.agent {
+        Some((agent, _)) => Holder::Agent(agent.clone()),
+        None => Holder::Owner(party.owner.clone()),
     }
-}
-
-/// Check 6: Cedar, for the agent and for its owner. Both must permit.
-fn ask_policies(state: &State, ask: &Authorize, now: Time) -> Result<PolicySays, Denial> {
-    let view = state.view();
-    let early = ask.verdicts.as_ref();
-    let is_agent = matches!(ask.subject, Subject::Agent(_));
-    let early = early.filter(|v| {
-        v.version == view.version() && !v.is_volatile() && v.agent.is_some() == is_agent
-    });
-    let asked_now: Option<Verdicts>;
-    let verdicts = match early {
-        Some(verdicts) => verdicts,
-        None => {
-            asked_now = view.verdicts(ask, now);
-            asked_now.as_ref().ok_or(DenialCode::Forbidden)?
-        }
-    };
-    let both = || verdicts.agent.iter().chain(std::iter::once(&verdicts.owner));
-    if let Some(no) = both().find(|v| v.decision != policy::Decision::Permit) {
-        return Err(Denial {
-            policies: named(&view, &no.determining),
-            reason: no.restrictions.reason.clone(),
-            ..DenialCode::Forbidden.into()
-        });
-    }
-    let mut indexes: Vec<_> = both().flat_map(|v| v.determining.iter().copied()).collect();
-    indexes.sort_unstable();
-    indexes.dedup();
-    let owners = &verdicts.owner.restrictions;
-    let just_in_time = verdicts.agent.as_ref().map_or(owners.jit, |agent| agent.restrictions.jit);
-    let restrictions = match &verdicts.agent {
-        Some(agent) => agent.restrictions.clone().combine(owners),
-        None => owners.clone(),
-    };
-    Ok(PolicySays { ids: named(&view, &indexes), restrictions, just_in_time })
-}
-
-fn named(view: &View, determining: &[PolicyIndex]) -> Vec<PolicyId> {
-    view.policy_ids(&determining[..determining.len().min(POLICIES_NAMED_MAX)])
-}
-
-/// What the policies say of a call that is not made now, to issue a grant for it.
-pub(super) fn policies_for(
-    state: &State,
-    ask: &Authorize,
-    now: Time,
-) -> Result<PolicySays, DenialCode> {
-    standing(state, ask, now)
-        .and_then(|party| party.agent.map_or(Ok(()), |(_, agent)| allowlisted(agent, ask, now)))
-        .and_then(|()| ask_policies(state, ask, now))
-        .map_err(|denial| denial.code)
 }
 
 /// Check 7: the live grant with the lowest index, or why there is none. Of several reasons the one
@@ -320,17 +266,12 @@ fn held_grant(
     ask: &Authorize,
     now: Time,
 ) -> Result<GrantId, (DenialCode, Option<GrantId>)> {
-    let holder = match party.agent {
-        Some((agent, _)) => Holder::Agent(agent.clone()),
-        None => Holder::Owner(party.owner.clone()),
-    };
+    let holder = holder(party);
     let mut live: Option<GrantId> = None;
     let mut dead: Option<(GrantId, DenialCode)> = None;
     let grants = state.grants();
     for (id, grant) in grants.candidates(&holder, ask.task, &ask.action, &ask.resource) {
-        if grant.tool.as_ref().is_some_and(|tool| ask.tool.as_ref() != Some(tool))
-            || !constraints::are_met(grant.constraints(), ask.args.as_deref())
-        {
+        if !is_for(grant, ask) {
             // It is for something else: `no_grant` says so, and the agent may ask for another.
             continue;
         }
@@ -348,6 +289,12 @@ fn held_grant(
         (None, Some((id, code))) => Err((code, Some(id))),
         (None, None) => Err((DenialCode::NoGrant, None)),
     }
+}
+
+/// Whether a grant is for calls through this tool, with these arguments.
+fn is_for(grant: &Grant, ask: &Authorize) -> bool {
+    grant.tool.as_ref().is_none_or(|tool| ask.tool.as_ref() == Some(tool))
+        && constraints::are_met(grant.constraints(), ask.args.as_deref())
 }
 
 /// Whether a grant is good for this very call: its own standing, and every watermark on what the
@@ -405,6 +352,8 @@ fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> 
             };
             let not_before = draft.next_time();
             let expires_at = not_before.after(ttl);
+            let issuance =
+                if permit.breakglass { Issuance::BreakGlass } else { Issuance::JustInTime };
             let index = draft.record(Fact::GrantIssued(GrantIssued {
                 agent: call.agent.clone(),
                 owner,
@@ -415,7 +364,7 @@ fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> 
                 not_before,
                 expires_at,
                 max_uses,
-                issuance: Issuance::JustInTime,
+                issuance,
                 request: None,
                 policies: permit.policies.clone(),
                 policy_hash,
@@ -426,6 +375,9 @@ fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> 
                 shown: None,
             }));
             let id = grant_id(index);
+            if permit.breakglass {
+                glass::broken(draft, &call, id, &permit.policies);
+            }
             (id, expires_at, vec![(id, max_uses.saturating_sub(1))])
         }
     };
@@ -438,8 +390,8 @@ fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> 
         policies: permit.policies,
         policy_hash,
         finishes: ask.finishes,
-        read: BTreeMap::new(),
-        shadow: Vec::new(),
+        read: permit.seen.read,
+        shadow: permit.seen.shadow,
     };
     let index = draft.record_because(grant.0, Fact::CallAuthorized(fact));
     for (grant, _) in line.into_iter().filter(|(_, left)| *left == 0) {
@@ -453,14 +405,15 @@ fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> 
 fn deny(draft: &mut Draft<'_>, call: Call, denial: Denial) -> Answer {
     let code = denial.code;
     let message = message(code, &call, denial.reason.as_ref());
+    let seen = denial.seen.map(|seen| *seen).unwrap_or_default();
     let fact = CallDenied {
         call,
         code,
         grant: denial.grant,
         policies: denial.policies,
         policy_hash: draft.state.policy_hash(),
-        read: BTreeMap::new(),
-        shadow: Vec::new(),
+        read: seen.read,
+        shadow: seen.shadow,
         approval: denial.approval.as_ref().map(|approval| approval.id),
     };
     let cause = tear_down(draft, &fact).or(fact.approval.map(|approval| approval.0));

@@ -8,7 +8,7 @@ use crate::command::{
 use crate::event::{
     AgentReinstated, AgentRetired, AgentSuspended, AgentWritten, CredentialIssued,
     CredentialLimited, CredentialRevoked, Fact, LedgerCreated, OwnerDisabled, OwnerEnabled,
-    OwnerWritten, Role, Selector, SuspensionLifted, WriterStarted,
+    OwnerWritten, RiskChanged, Role, Selector, SuspensionLifted, WriterStarted,
 };
 use crate::id::{AgentId, CredentialId, OwnerId, Text};
 use crate::record::hash::Digest;
@@ -319,4 +319,27 @@ pub(super) fn revoke_credential(
             refuse(RefusalCode::NotFound, message)
         }
     }
+}
+
+/// The most that an agent may be distrusted.
+pub const RISK_MAX: u8 = 100;
+
+pub(super) fn change_risk(
+    draft: &mut Draft<'_>,
+    agent: &AgentId,
+    to: u8,
+    reason: &Option<Text>,
+) -> Answer {
+    if !draft.state.agents().contains_key(agent) {
+        return refuse(RefusalCode::NotFound, format!("agent `{agent}` is not registered"));
+    }
+    if to > RISK_MAX {
+        return refuse(RefusalCode::OutOfRange, format!("risk is from 0 to {RISK_MAX}"));
+    }
+    let from = draft.state.risk(agent);
+    if from == to {
+        return refuse(RefusalCode::WrongState, format!("the risk of agent `{agent}` is {to}"));
+    }
+    let (agent, reason) = (agent.clone(), reason.clone());
+    draft.done(Fact::RiskChanged(RiskChanged { agent, from, to, reason }))
 }

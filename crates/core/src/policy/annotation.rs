@@ -1,6 +1,6 @@
 //! What a policy asks for beside permitting: its annotations, read strictly.
 
-use super::{Fault, TTL_MAX};
+use super::{BREAKGLASS_TTL_MAX, BREAKGLASS_USES_MAX, Fault, TTL_MAX};
 use crate::event::{ApprovalRule, ApprovalRuleError};
 use crate::id::{PolicyId, Text, canonical_number};
 use crate::time::Span;
@@ -14,6 +14,9 @@ pub struct Restrictions {
     pub max_uses: Option<u32>,
     /// Whether a permit allows a grant to be issued on the spot, `@jit`.
     pub jit: bool,
+    /// Whether they count only because something is broken, `@breakglass`: then a grant is issued on
+    /// the spot, and everyone hears of it.
+    pub breakglass: bool,
     /// Whose approval is needed, `@approval`: every one of these rules must be met. Sorted, and with
     /// at most one rule a group.
     pub approvals: Vec<ApprovalRule>,
@@ -37,6 +40,7 @@ impl Restrictions {
         self.ttl = least(self.ttl, other.ttl);
         self.max_uses = least(self.max_uses, other.max_uses);
         self.jit |= other.jit;
+        self.breakglass |= other.breakglass;
         for rule in &other.approvals {
             self.demand(rule);
         }
@@ -93,6 +97,7 @@ pub(super) fn read<'a>(
 ) -> (Terms, Vec<Fault>) {
     let mut terms = Terms::default();
     let mut faults = Vec::new();
+    let mut breakglass = None;
     for annotation in annotations {
         let Annotation { name, value, offset } = annotation;
         let done = if forbids && OF_GRANTS.contains(&name) {
@@ -104,8 +109,29 @@ pub(super) fn read<'a>(
             let value: String = value.chars().take(80).collect();
             faults.push(Fault::new(offset, format!("annotation `@{name}(\"{value}\")` {why}")));
         }
+        if name == "breakglass" {
+            breakglass = Some(offset);
+        }
+    }
+    if let Some(offset) = breakglass
+        && faults.is_empty()
+    {
+        let wanting = wanting(&terms.restrictions);
+        faults.extend(wanting.map(|why| Fault::new(offset, format!("`@breakglass` {why}"))));
     }
     (terms, faults)
+}
+
+/// What a policy that breaks the glass must say and does not.
+fn wanting(restrictions: &Restrictions) -> impl Iterator<Item = String> {
+    let short = restrictions.ttl.is_some_and(|ttl| ttl <= BREAKGLASS_TTL_MAX);
+    let few = restrictions.max_uses.is_some_and(|uses| uses <= BREAKGLASS_USES_MAX);
+    let wanting = [
+        (!short).then(|| format!("needs a `@ttl` of at most `{BREAKGLASS_TTL_MAX}`")),
+        (!few).then(|| format!("needs `@max_uses` of at most `{BREAKGLASS_USES_MAX}`")),
+        restrictions.reason.is_none().then(|| "needs a `@reason`".to_owned()),
+    ];
+    wanting.into_iter().flatten()
 }
 
 /// Annotations that speak of grants, which only a `permit` leads to.
@@ -128,9 +154,9 @@ fn read_one(terms: &mut Terms, id: &PolicyId, name: &str, value: &str) -> Result
         "reason" => restrictions.reason = Some(Text::new(value).map_err(|e| e.to_string())?),
         "id" if value == id.as_str() => {}
         "id" => return Err(format!("is not the id the policy is put under, `{id}`")),
-        "breakglass" => return Err("is not supported yet".to_owned()),
+        "breakglass" => restrictions.breakglass = truth(value)?,
         _ => {
-            let known = "`@ttl`, `@max_uses`, `@approval`, `@jit`, `@reason`, `@shadow`, `@id`";
+            let known = "`@ttl`, `@max_uses`, `@approval`, `@jit`, `@breakglass`, `@reason`, `@shadow`, `@id`";
             return Err(format!("is not known; {known} are"));
         }
     }
@@ -238,7 +264,30 @@ mod tests {
         for (name, value) in bad {
             assert!(check(false, name, value).is_err(), "@{name}({value})");
         }
-        assert!(check(false, "breakglass", "true").unwrap_err().ends_with("is not supported yet"));
+    }
+
+    #[test]
+    fn a_policy_that_breaks_the_glass_says_how_long_how_often_and_why() {
+        let read = |with: &[(&'static str, &'static str)]| {
+            let all = [("breakglass", "true")].iter().chain(with);
+            let annotations = all.map(|&(name, value)| Annotation { name, value, offset: 7 });
+            read(&PolicyId::new("p").unwrap(), false, annotations)
+        };
+        let (terms, faults) = read(&[("ttl", "1h"), ("max_uses", "10"), ("reason", "on call")]);
+        assert!(terms.restrictions.breakglass && faults.is_empty(), "{faults:?}");
+        for (missing, rest) in [
+            ("@ttl", [("max_uses", "1"), ("reason", "x"), ("jit", "true")]),
+            ("@ttl", [("ttl", "61m"), ("max_uses", "1"), ("reason", "x")]),
+            ("@max_uses", [("ttl", "1m"), ("jit", "true"), ("reason", "x")]),
+            ("@max_uses", [("ttl", "1m"), ("max_uses", "11"), ("reason", "x")]),
+            ("@reason", [("ttl", "1m"), ("max_uses", "1"), ("jit", "true")]),
+        ] {
+            let (_, faults) = read(&rest);
+            let [fault] = &faults[..] else { panic!("{faults:?}") };
+            assert!(fault.message.contains(missing) && fault.offset == 7, "{fault:?}");
+        }
+        assert!(check(false, "breakglass", "false").is_err());
+        assert!(check(true, "breakglass", "true").is_err(), "a forbid has no glass to break");
     }
 
     #[test]
@@ -267,6 +316,7 @@ mod tests {
             max_uses: Some(3),
             jit: true,
             approvals: vec![rule("owner"), rule("group:sec")],
+            breakglass: false,
             reason: Some(Text::new("because").unwrap()),
         };
         let both = agent.clone().combine(&owner);

@@ -7,6 +7,7 @@
 
 mod reads;
 mod situation;
+mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
@@ -22,6 +23,7 @@ use cedar_policy_core::parser::Loc;
 use smol_str::SmolStr;
 
 use super::annotation::Annotation;
+use super::inputs::Inputs;
 use super::slice::{Head, Kind};
 use super::{DEPTH_MAX, Fault, Question};
 use crate::id::{AgentId, GroupId, OwnerId};
@@ -286,7 +288,12 @@ impl Condition {
 
     /// Whether it reads what changes from moment to moment.
     pub(super) fn is_volatile(&self) -> bool {
-        self.reads.has(Reads::TIME)
+        self.reads.has(Reads::VOLATILE)
+    }
+
+    /// Whether it reads what only the state of the ledger has.
+    pub(super) fn needs_state(&self) -> bool {
+        self.reads.has(Reads::LIVE)
     }
 
     /// Notes what one part of the condition reads.
@@ -295,6 +302,10 @@ impl Condition {
             ExprKind::GetAttr { expr: of, attr } | ExprKind::HasAttr { expr: of, attr } => {
                 if is_context(of) {
                     self.reads = self.reads.and(Reads::of_context(attr));
+                    return Ok(Walk::Done);
+                }
+                if let Some(path) = path_into_history(expr) {
+                    self.reads = self.reads.and(Reads::of_history(&path));
                     return Ok(Walk::Done);
                 }
                 looked_into(of)?
@@ -352,6 +363,63 @@ enum Walk {
 
 fn is_context(expr: &Expr) -> bool {
     matches!(expr.expr_kind(), ExprKind::Var(Var::Context))
+}
+
+/// The path such as `history.agent.calls` that an expression takes from the context into the history.
+fn path_into_history(expr: &Expr) -> Option<String> {
+    let steps = steps_from_context(expr)?;
+    (steps.first()? == "history").then(|| steps.join("."))
+}
+
+/// The attributes that an expression follows from the context on, one after another.
+fn steps_from_context(expr: &Expr) -> Option<Vec<SmolStr>> {
+    let mut steps = Vec::new();
+    let mut at = expr;
+    while let ExprKind::GetAttr { expr: of, attr } = at.expr_kind() {
+        steps.push(attr.clone());
+        at = of;
+    }
+    steps.reverse();
+    is_context(at).then_some(steps)
+}
+
+/// A place where a policy reads the arguments, or asks whether there is one.
+pub(super) struct ArgumentRead {
+    pub(super) offset: usize,
+    /// The names from the outside in; none for the arguments as a whole.
+    pub(super) path: Vec<SmolStr>,
+}
+
+/// Every place where a policy reads the arguments, in the order of its text: `args` of anything, since
+/// `context` may come out of an `if`.
+pub(super) fn argument_reads(policy: &cedar_policy::Policy) -> Vec<ArgumentRead> {
+    let mut open: Vec<&Expr> = condition_of(policy).into_iter().collect();
+    let mut reads = Vec::new();
+    while let Some(expr) = open.pop() {
+        open.extend(parts(expr));
+        let kind = expr.expr_kind();
+        let (of, attrs) =
+            if let ExprKind::GetAttr { expr, attr } | ExprKind::HasAttr { expr, attr } = kind {
+                (expr, vec![attr.clone()])
+            } else if let ExprKind::ExtHasAttr { expr, attrs } = kind {
+                (expr, attrs.iter().cloned().collect())
+            } else {
+                continue;
+            };
+        let offset = start(expr.source_loc());
+        let steps = steps_from_context(of).map(|steps| [steps, attrs.clone()].concat());
+        match steps.as_deref() {
+            Some([first, path @ ..]) if first == "args" => {
+                reads.push(ArgumentRead { offset, path: path.to_vec() });
+            }
+            Some(_) | None if attrs.iter().any(|attr| attr == "args") => {
+                reads.push(ArgumentRead { offset, path: Vec::new() });
+            }
+            Some(_) | None => {}
+        }
+    }
+    reads.sort_by_key(|read| (read.offset, read.path.len()));
+    reads
 }
 
 /// Which entity an expression leads to when its attributes or ancestors are asked for. Only those of
@@ -428,13 +496,43 @@ pub(super) enum Outcome {
     Fails,
 }
 
-/// What each condition comes to for a question, in the order given.
-pub(super) fn outcomes(question: &Question<'_>, conditions: &[&Condition]) -> Vec<Outcome> {
+/// What each condition comes to for a question, in the order given, and the numbers of the ledger's
+/// that they read, by name.
+pub(super) fn outcomes(
+    question: &Question<'_>,
+    conditions: &[&Condition],
+    inputs: Option<&Inputs>,
+) -> (Vec<Outcome>, Vec<(&'static str, i64)>) {
     if conditions.is_empty() {
-        return Vec::new();
+        return Default::default();
     }
     let reads =
         conditions.iter().fold(Reads::default(), |reads, condition| reads.and(condition.reads));
+    (outcomes_reading(question, conditions, inputs, reads), numbers(question, reads))
+}
+
+fn numbers(question: &Question<'_>, reads: Reads) -> Vec<(&'static str, i64)> {
+    let mut numbers = Vec::new();
+    let Some(live) = question.context.live.filter(|_| reads.has(Reads::LIVE)) else {
+        return numbers;
+    };
+    if reads.has(Reads::HISTORY) {
+        let known = (live.history)().numbers().into_iter().enumerate();
+        let read = known.filter(|(at, _)| reads.has_number(*at));
+        numbers.extend(read.filter_map(|(_, (name, number))| Some((name, i64::from(number?)))));
+    }
+    if reads.has(Reads::RISK) {
+        numbers.push(("risk", i64::from(live.risk)));
+    }
+    numbers
+}
+
+fn outcomes_reading(
+    question: &Question<'_>,
+    conditions: &[&Condition],
+    inputs: Option<&Inputs>,
+    reads: Reads,
+) -> Vec<Outcome> {
     let extensions = Extensions::all_available();
     let entities = Entities::new().add_entities(
         entities(question, reads, conditions),
@@ -450,7 +548,7 @@ pub(super) fn outcomes(question: &Question<'_>, conditions: &[&Condition]) -> Ve
         EntityUIDEntry::Known { euid: Arc::clone(&question.principal.uid), loc: None },
         EntityUIDEntry::known(uid(&TYPES.action, question.action.as_str()), None),
         EntityUIDEntry::known(uid(&TYPES.resource, question.resource.as_str()), None),
-        Some(Context::Value(Arc::new(context(question, reads)))),
+        Some(Context::Value(Arc::new(context(question, reads, inputs)))),
     );
     let evaluator = Evaluator::new(request, &entities, extensions);
     let slots = Default::default();

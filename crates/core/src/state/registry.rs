@@ -140,6 +140,7 @@ impl State {
         } else if let Fact::TaskClosed(fact) = fact {
             if let Some(task) = self.tasks.remove(&fact.task) {
                 self.probing.task_closed(&task.opened.agent, fact.task);
+                self.history.task_closed(&task.opened.agent, fact.task);
                 self.marks.forget_task(fact.task);
                 self.tasks_of.remove(&(task.opened.agent, fact.task));
             }

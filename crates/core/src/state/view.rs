@@ -9,7 +9,9 @@ use super::registry::{Agent, Credential, Owner};
 use crate::command::{Authorize, Subject};
 use crate::event::{Entity, Role};
 use crate::id::{AgentId, CredentialId, OwnerId, PolicyId, Resource};
-use crate::policy::{Context, PolicyIndex, PolicySet, Principal, Question, Verdict};
+use crate::policy::{
+    Context, Decision, InputSchemas, Live, PolicyIndex, PolicySet, Principal, Question, Verdict,
+};
 use crate::properties::Properties;
 use crate::record::hash::Digest;
 use crate::time::Time;
@@ -45,6 +47,42 @@ impl Verdicts {
     #[must_use]
     pub fn is_volatile(&self) -> bool {
         self.owner.volatile || self.agent.as_ref().is_some_and(|verdict| verdict.volatile)
+    }
+
+    fn each(&self) -> impl Iterator<Item = &Verdict> {
+        self.agent.iter().chain(std::iter::once(&self.owner))
+    }
+
+    /// The shadow policies that would have made another answer of this one, were all of them in
+    /// force: those that forbid what is permitted, or permit what no policy speaks of.
+    #[must_use]
+    pub fn shadow(&self) -> Vec<PolicyIndex> {
+        let permits = |verdict: &Verdict| verdict.decision == Decision::Permit;
+        let would_permit = |verdict: &Verdict| {
+            let silent = verdict.decision == Decision::Silent;
+            let permits = permits(verdict) || silent && !verdict.shadow.permits.is_empty();
+            permits && verdict.shadow.forbids.is_empty()
+        };
+        let mut changing: Vec<PolicyIndex> =
+            match (self.each().all(permits), self.each().all(would_permit)) {
+                (true, false) => {
+                    self.each().flat_map(|verdict| verdict.shadow.forbids.iter().copied()).collect()
+                }
+                (false, true) => self
+                    .each()
+                    .filter(|verdict| !permits(verdict))
+                    .flat_map(|verdict| verdict.shadow.permits.iter().copied())
+                    .collect(),
+                (true, true) | (false, false) => Vec::new(),
+            };
+        changing.sort_unstable();
+        changing.dedup();
+        changing
+    }
+
+    /// The numbers of the ledger's that the policies read, by name.
+    pub fn read(&self) -> impl Iterator<Item = (&'static str, i64)> {
+        self.each().flat_map(|verdict| verdict.read.iter().copied())
     }
 }
 
@@ -105,9 +143,21 @@ impl View {
     }
 
     /// Asks the policies about a call: for its agent, and for the owner. None when agent or owner
-    /// is not registered.
+    /// is not registered. What only the ledger's state has is not at hand here: where a policy reads
+    /// it, the answer is volatile and no permit.
     #[must_use]
     pub fn verdicts(&self, call: &Authorize, now: Time) -> Option<Verdicts> {
+        self.verdicts_with(call, now, None)
+    }
+
+    /// The same, with what the ledger's state knows at this moment.
+    #[must_use]
+    pub fn verdicts_with(
+        &self,
+        call: &Authorize,
+        now: Time,
+        live: Option<Live<'_>>,
+    ) -> Option<Verdicts> {
         let (owner_id, agent) = match &call.subject {
             Subject::Agent(agent) => {
                 let (owner, principal) = self.agents.get(agent)?;
@@ -141,6 +191,9 @@ impl View {
             tool: call.tool.as_ref(),
             effect: call.effect.as_str(),
             time: now,
+            args: call.args.as_deref(),
+            environment: call.environment.as_ref(),
+            live,
         };
         let ask = |principal: &Principal| {
             self.policies.evaluate(&Question {
@@ -232,9 +285,15 @@ impl Derived {
 
     /// Puts a set in force. It was compiled when it was activated; should this build not compile
     /// it any more, nothing is permitted.
-    pub(super) fn set_policies(&mut self, version: u64, active: &BTreeMap<PolicyId, String>) {
+    pub(super) fn set_policies(
+        &mut self,
+        version: u64,
+        schemas: &InputSchemas,
+        active: &BTreeMap<PolicyId, String>,
+    ) {
         let texts = active.iter().map(|(id, text)| (id, text.as_str()));
-        let set = self.0.policies.recompile(texts).unwrap_or_else(|_| PolicySet::empty());
+        let set =
+            self.0.policies.recompile_with(schemas, texts).unwrap_or_else(|_| PolicySet::empty());
         self.change(version).policies = Arc::new(set);
     }
 
@@ -296,14 +355,14 @@ impl Derived {
     pub(super) fn rebuild(
         &mut self,
         version: u64,
-        active: &BTreeMap<PolicyId, String>,
+        (schemas, active): (&InputSchemas, &BTreeMap<PolicyId, String>),
         owners: &BTreeMap<OwnerId, Owner>,
         agents: &BTreeMap<AgentId, Agent>,
         entities: &BTreeMap<Entity, Properties>,
         credentials: &BTreeMap<CredentialId, Credential>,
     ) {
         *self = Self::default();
-        self.set_policies(version, active);
+        self.set_policies(version, schemas, active);
         for owner in owners.values() {
             let known = entities.get(&Entity::Owner(owner.written.owner.clone()));
             self.set_owner(version, owner, known);

@@ -24,7 +24,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bailiwick_core::command::{self, Authorize, Command, Submission};
 use bailiwick_core::decide::Decided;
-use bailiwick_core::event::{ApprovalRequested, DenialCode, Event, Fact, Issuance, Scope};
+use bailiwick_core::event::{
+    ApprovalRequested, DenialCode, Detector, Event, Fact, Issuance, Scope,
+};
 use bailiwick_core::id::ApprovalId;
 
 use approvals::Waits;
@@ -142,7 +144,18 @@ fn answer_of(decided: &Decided, ask: &Authorize) -> Answer {
         }
         Ok(allowed) => {
             let (source, rest) = match facts.as_slice() {
-                [Fact::GrantIssued(grant), rest @ ..] => (made(grant), rest),
+                [
+                    Fact::GrantIssued(grant),
+                    Fact::BreakglassUsed(used),
+                    Fact::FindingRaised(finding),
+                    rest @ ..,
+                ] => {
+                    assert_eq!(used.grant, allowed.grant);
+                    assert_eq!(Some(&used.justification), ask.justification.as_ref());
+                    assert_eq!(finding.detector, Detector::BreakGlass);
+                    (made(grant, true), rest)
+                }
+                [Fact::GrantIssued(grant), rest @ ..] => (made(grant, false), rest),
                 rest => (Source::Held(allowed.grant), rest),
             };
             let [Fact::CallAuthorized(authorized), ends @ ..] = rest else {
@@ -169,8 +182,9 @@ fn answer_of(decided: &Decided, ask: &Authorize) -> Answer {
     }
 }
 
-fn made(grant: &bailiwick_core::event::GrantIssued) -> Source {
-    assert_eq!(grant.issuance, Issuance::JustInTime);
+fn made(grant: &bailiwick_core::event::GrantIssued, breakglass: bool) -> Source {
+    let issuance = if breakglass { Issuance::BreakGlass } else { Issuance::JustInTime };
+    assert_eq!(grant.issuance, issuance);
     let Scope::Exact(resource) = &grant.scope else { panic!("wider than the call: {grant:?}") };
     let tool = grant.tool.as_ref().map_or_else(String::new, ToString::to_string);
     Source::Made {
@@ -178,6 +192,7 @@ fn made(grant: &bailiwick_core::event::GrantIssued) -> Source {
         owner: grant.owner.clone(),
         names: [grant.action.to_string(), resource.to_string(), tool],
         task: grant.task,
+        breakglass,
     }
 }
 
@@ -269,7 +284,8 @@ fn note(world: &World, submission: &Submission, ask: &Authorize, got: &Answer) {
 
 fn how(world: &World, source: &Source) -> &'static str {
     let id = match source {
-        Source::Made { .. } => return "just in time",
+        Source::Made { breakglass: false, .. } => return "just in time",
+        Source::Made { breakglass: true, .. } => return "by breaking the glass",
         Source::Held(id) => *id,
     };
     let grant = world.naive.grant(id).unwrap();
@@ -340,6 +356,8 @@ fn everything_was_met(met: &Met, least: u64) {
         ("allowed", "by an earlier call's grant"),
         ("allowed", "by a delegated grant"),
         ("allowed", "by a grant with constraints"),
+        ("allowed", "by breaking the glass"),
+        ("allowed", "by a grant that broke the glass"),
         ("allowed", "by an approved grant"),
         ("waits", "on what was asked before"),
         ("waits", "anew: expired"),
@@ -367,7 +385,8 @@ fn everything_was_met(met: &Met, least: u64) {
         let always = ["anyone", "shadowed"].contains(&rule.name);
         [("holds", rule.name)].into_iter().chain((!always).then_some(("holds_not", rule.name)))
     });
-    let fails = [("fails", "broken_permit"), ("fails", "broken_forbid")];
+    let fails =
+        [("fails", "broken_permit"), ("fails", "broken_forbid"), ("fails", "large_amounts")];
     for what in words.chain(phrases).chain(holds).chain(fails) {
         let count = met.get(&what).copied().unwrap_or(0);
         assert!(count >= least, "{what:?} came about {count} times, and not {least}");

@@ -62,6 +62,7 @@ fn rules() -> Vec<(&'static str, Command)> {
     vec![
         ("put_policy", put_policy("mine", ALL[0])),
         ("remove_policy", Command::RemovePolicy { policy: id("p0") }),
+        ("put_schema", Command::PutSchema { action: id("crm/read"), schema: "{}".to_owned() }),
         ("activate_policies", Command::ActivatePolicies),
         ("issue_credential", Command::IssueCredential(auditor)),
         ("rotate_credential", Command::RotateCredential(rotate("auditor", "auditor.2"))),
@@ -86,6 +87,7 @@ fn running() -> Vec<(&'static str, Command)> {
         ("suspend_agent", Command::SuspendAgent { agent: agent(), reason: None }),
         ("reinstate_agent", Command::ReinstateAgent { agent: agent(), reason: None }),
         ("retire_agent", Command::RetireAgent { agent: agent(), reason: None }),
+        ("change_risk", Command::ChangeRisk { agent: agent(), to: 100, reason: None }),
         ("issue_grant", issue(terms("helper", "crm/read", "crm://**"))),
         ("deny_grant", Command::DenyGrant { request: GrantRequestId(0), reason: None }),
         ("review_grant", review),

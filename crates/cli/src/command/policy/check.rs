@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, anyhow};
+use bailiwick_core::id::Action;
 use serde_json::json;
 
 use super::files::{Fault, Policies};
 use super::plural;
 use crate::show;
 
-pub(super) fn run(files: &[PathBuf], json: bool) -> Result<()> {
+pub(super) fn run(files: &[PathBuf], schemas: &[(Action, PathBuf)], json: bool) -> Result<()> {
     let mut policies = Policies::read(files)?;
+    policies.read_schemas(schemas.iter().map(|(action, file)| (action, file.as_path())))?;
     let set = policies.compile();
     let hash =
         set.as_ref().filter(|_| policies.faults.is_empty()).map(|set| hex::encode(set.hash()));

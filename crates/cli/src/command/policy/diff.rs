@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow};
-use bailiwick_core::id::PolicyId;
-use bailiwick_core::policy::PolicySet;
+use bailiwick_core::id::{Action, PolicyId};
+use bailiwick_core::policy::{InputSchemas, PolicySet};
 use serde_json::{Value, json};
 
 use super::check;
@@ -38,6 +38,8 @@ pub(super) async fn run(
     exit_code: bool,
 ) -> Result<()> {
     let mut policies = Policies::read(files)?;
+    let schemas = schemas(desk).await?;
+    policies.schemas = schemas.staged.clone();
     let Some(set) = policies.compile().filter(|_| policies.faults.is_empty()) else {
         policies.faults.iter().for_each(|fault| show::note(&fault.line()));
         return check::found(&policies.faults);
@@ -47,7 +49,8 @@ pub(super) async fn run(
     let against = if staged { "staged" } else { "active" };
     let known = kept.iter().filter_map(|(id, kept)| Some((id, side(kept, staged)?)));
     // A set of another version may not compile here; then its hash is not known.
-    let before = set.recompile(known).as_ref().map(PolicySet::hash).ok();
+    let of_known = if staged { &schemas.staged } else { &schemas.active };
+    let before = set.recompile_with(of_known, known).as_ref().map(PolicySet::hash).ok();
     if desk.json {
         let told = json!({
             "against": against,
@@ -71,6 +74,38 @@ pub(super) async fn run(
         return Err(anyhow!("{changed} would change"));
     }
     Ok(())
+}
+
+/// The input schemas that the server has.
+#[derive(Default)]
+struct Schemas {
+    staged: InputSchemas,
+    active: InputSchemas,
+}
+
+/// What the files would be activated with, and what is in force is read by.
+async fn schemas(desk: &Desk) -> Result<Schemas> {
+    let mut schemas = Schemas::default();
+    desk.pages("/v1/schemas", &[], |page| {
+        for item in page {
+            let text = |name: &str| item.get(name).and_then(Value::as_str);
+            let action = Action::new(text("action").context("a schema has no action")?)?;
+            let staged = text("text").context("a schema has no text")?.to_owned();
+            match (text("active_text"), text("status")) {
+                (Some(active), _) => {
+                    schemas.active.insert(action.clone(), active.to_owned());
+                }
+                (None, Some("active")) => {
+                    schemas.active.insert(action.clone(), staged.clone());
+                }
+                (None, _) => {}
+            }
+            schemas.staged.insert(action, staged);
+        }
+        Ok(true)
+    })
+    .await?;
+    Ok(schemas)
 }
 
 /// The text on the stage, or the one in force.

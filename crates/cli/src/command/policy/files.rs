@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use bailiwick_core::id::{IdError, PolicyId};
-use bailiwick_core::policy::{POLICIES_MAX, POLICY_BYTES_MAX, PolicySet};
+use bailiwick_core::id::{Action, IdError, PolicyId};
+use bailiwick_core::policy::{InputSchemas, Inputs, POLICIES_MAX, POLICY_BYTES_MAX, PolicySet};
 use serde_json::{Value, json};
 
 use crate::exit::usage;
@@ -61,6 +61,8 @@ impl Fault {
 pub(super) struct Policies {
     /// With the file of each.
     pub(super) texts: BTreeMap<PolicyId, (PathBuf, String)>,
+    /// Input schemas that policies may read arguments by.
+    pub(super) schemas: InputSchemas,
     pub(super) faults: Vec<Fault>,
 }
 
@@ -85,6 +87,34 @@ impl Policies {
         Ok(policies)
     }
 
+    /// Takes the input schemas of actions from files.
+    ///
+    /// # Errors
+    /// When a file cannot be read. What is wrong with what was read is among the faults.
+    pub(super) fn read_schemas<'a>(
+        &mut self,
+        files: impl IntoIterator<Item = (&'a Action, &'a Path)>,
+    ) -> Result<()> {
+        for (action, file) in files {
+            let cannot = || format!("cannot read `{}`", file.display());
+            let text = fs::read_to_string(file).with_context(cannot)?;
+            match Inputs::of_json_schema(&text) {
+                Ok(_) if self.schemas.contains_key(action) => {
+                    let message = format!("action `{action}` has another schema already");
+                    self.faults.push(Fault::whole(file, message));
+                }
+                Ok(_) => {
+                    self.schemas.insert(action.clone(), text);
+                }
+                Err(error) => {
+                    let message = format!("schema of `{action}`: {error}");
+                    self.faults.push(Fault::whole(file, message));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn add(&mut self, id: PolicyId, file: PathBuf, text: String) {
         if let Some((other, _)) = self.texts.get(&id) {
             let message = format!("`{}` is policy `{id}` already", other.display());
@@ -103,7 +133,7 @@ impl Policies {
             return None;
         }
         let texts = self.texts.iter().map(|(id, (_, text))| (id, text.as_str()));
-        match PolicySet::compile(texts) {
+        match PolicySet::empty().recompile_with(&self.schemas, texts) {
             Ok(set) => Some(set),
             Err(errors) => {
                 self.faults.extend(errors.iter().map(|error| Fault {

@@ -67,18 +67,24 @@ fn play(path: &Path) -> Result<Result<Vec<Outcome>, Vec<Fault>>> {
         Ok(file) => file,
         Err(fault) => return Ok(Err(at(fault))),
     };
+    let dir = path.parent().unwrap_or(Path::new(""));
     let mut policies = Policies::default();
     if !file.given.policies.is_empty() {
-        let dir = path.parent().unwrap_or(Path::new(""));
         let paths: Vec<PathBuf> = file.given.policies.iter().map(|given| dir.join(given)).collect();
         policies = Policies::read(&paths)?;
     }
+    let schemas: Vec<_> =
+        file.given.schemas.iter().map(|of| (&of.action, dir.join(&of.file))).collect();
+    policies.read_schemas(schemas.iter().map(|(action, file)| (*action, file.as_path())))?;
     policies.compile();
     if !policies.faults.is_empty() {
         return Ok(Err(policies.faults));
     }
     let base = World::new(file.given.clock.unwrap_or(world::START))
-        .with_policies(policies.texts.iter().map(|(id, (_, text))| (id, text.as_str())))
+        .with_policies(
+            &policies.schemas,
+            policies.texts.iter().map(|(id, (_, text))| (id, text.as_str())),
+        )
         .and_then(|base| base.with(&file.given));
     let base = match base {
         Ok(base) => base,

@@ -75,8 +75,20 @@ fn by_holder(ask: &Authorize, grant: &Grant) -> Authorize {
 /// A grant that policy issued goes no further than policy goes for this very call, now. What was
 /// asked for without naming the tool, or before policy was tightened, may have got more; what people
 /// approved meets the rules that they met and no others. What an operator issued was decided by a
-/// human; what its holder gave on was not.
+/// human; what its holder gave on was not. Where the glass has to be broken, only what was issued for
+/// that is good, or what people approved; and elsewhere it is good for nothing.
 fn narrowed_alone(policy: &PolicySays, grant: &Grant, now: Time) -> Result<(), DenialCode> {
+    let is_needed = policy.restrictions.breakglass;
+    let fits = match grant.issuance {
+        Issuance::BreakGlass => is_needed,
+        Issuance::Approved => true,
+        Issuance::JustInTime | Issuance::Policy | Issuance::Operator | Issuance::Delegated => {
+            !is_needed
+        }
+    };
+    if !fits {
+        return Err(DenialCode::NoGrant);
+    }
     if grant.issuance == Issuance::Operator {
         return Ok(());
     }

@@ -7,7 +7,9 @@ use cedar_policy_core::ast::{Entity, EntityUID, Value};
 use smol_str::{SmolStr, format_smolstr};
 
 use super::reads::Reads;
+use super::values::{self, record};
 use super::{Condition, PATH, SCHEME, TYPES, URI, entity, tags, uid};
+use crate::policy::inputs::Inputs;
 use crate::policy::{Question, resource};
 use crate::time::Time;
 
@@ -51,8 +53,12 @@ pub(super) fn entities(
     entities
 }
 
-/// The attributes of the context that are read.
-pub(super) fn context(question: &Question<'_>, reads: Reads) -> BTreeMap<SmolStr, Value> {
+/// The attributes of the context that are read. `inputs` types the arguments of the action.
+pub(super) fn context(
+    question: &Question<'_>,
+    reads: Reads,
+    inputs: Option<&Inputs>,
+) -> BTreeMap<SmolStr, Value> {
     let context = question.context;
     let mut values = BTreeMap::new();
     let mut put = |read: Reads, name: &'static str, value: &dyn Fn() -> Option<Value>| {
@@ -78,17 +84,20 @@ pub(super) fn context(question: &Question<'_>, reads: Reads) -> BTreeMap<SmolStr
     put(Reads::TIME, "time", &|| {
         Some(record(clock(context.time).map(|(name, n)| (name, Value::from(n)))))
     });
+    put(Reads::ENVIRONMENT, "environment", &|| {
+        context.environment.map(|environment| Value::from(environment.as_str()))
+    });
+    put(Reads::ARGS, "args", &|| values::of_arguments(inputs?, context.args?));
+    let live = context.live;
+    put(Reads::HISTORY, "history", &|| Some(values::of_history(&(live?.history)())));
+    put(Reads::RISK, "risk", &|| Some(Value::from(i64::from(live?.risk))));
+    put(Reads::GRANT, "grant", &|| Some(values::of_grant((live?.grant)()?)));
     values
 }
 
 /// The one thing of its type: what the enforcement point says of the action.
 fn of_action() -> EntityUID {
     uid(&TYPES.properties, "action")
-}
-
-fn record<const N: usize>(fields: [(&'static str, Value); N]) -> Value {
-    let fields = fields.into_iter().map(|(name, value)| (SmolStr::new_static(name), value));
-    Value::record_arc(Arc::new(fields.collect()), None)
 }
 
 /// `unix` in seconds, `hour` from 0, `weekday` from 1 for Monday, all in UTC.

@@ -10,9 +10,11 @@ use cedar_policy::{
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::{Case, MONDAY, PURPOSE, id};
+use super::{Case, Known, MONDAY, PURPOSE, history, id, schemas};
 use crate::id::PolicyId;
-use crate::policy::{Decision, PolicySet, check_one};
+use crate::policy::{
+    Counts, Decision, History, Lately, PolicyIndex, PolicySet, UsableGrant, check_one_with,
+};
 
 const PRINCIPALS: &[&str] = &[
     "principal",
@@ -26,7 +28,7 @@ const PRINCIPALS: &[&str] = &[
     "principal is Agent in Group::\"g1\"",
     "principal is Owner in Group::\"g1\"",
 ];
-const ACTIONS: &[&str] = &[
+const ACTIONS: [&str; 4] = [
     "action",
     "action == Action::\"x/1\"",
     "action in [Action::\"x/1\", Action::\"x/2\"]",
@@ -84,16 +86,54 @@ const CONDITIONS: &[&str] = &[
     "when { context.owner.hasTag(\"role\") }",
     "when { context has agent && context.agent.hasTag(\"role\") && context.agent.getTag(\"role\").containsAny([\"admin\", \"editor\"]) }",
     "when { context.time.unix - 1000 > 0 && context.time.weekday == 1 }",
+    "when { context.args has n && context.args.n > 2 }",
+    "when { context has args.n && context.args.n + 9223372036854775807 > 0 }",
+    "when { context.args.who == \"bob\" }",
+    "when { context.args has sum && context.args.sum.greaterThan(decimal(\"1.5\")) }",
+    "unless { context.args has tags && context.args.tags.containsAny([\"a\", \"b\"]) }",
+    "when { context has args || context == context }",
+    "when { context.history.agent.calls.minute > 3 }",
+    "when { context.history.task.denials.day + context.history.tool.calls.hour > 250 }",
+    "when { context.history.agent.calls == context.history.agent.denials || context.risk > 50 }",
+    "when { 9223372036854775807 - context.history.tool.denials.hour + 211 > 0 }",
+    "when { context.risk < 50 }",
+    "when { context has environment && context.environment == \"production\" }",
+    "when { context has grant && context.grant.uses_left > context.grant.uses }",
+    "when { context has grant.age_seconds && context.grant.age_seconds < 60 }",
 ];
+
+const SHADOW_PERMIT: &str = "@shadow(\"true\") permit";
+const SHADOW_FORBID: &str = "@shadow(\"true\") forbid";
+
+/// Arguments that fit both actions that have a schema.
+const ARGUMENTS: &[&str] = &[
+    r#"{"who": "bob"}"#,
+    r#"{"who": "eve", "n": 3, "sum": 2, "tags": ["c"]}"#,
+    r#"{"who": "", "n": -1, "sum": 1.5001, "tags": ["a", "c", "a"], "more": [1]}"#,
+    r#"{"who": "bob", "n": null, "sum": -7.25, "tags": []}"#,
+];
+
+prop_compose! {
+    fn known()(
+        first in 0..6_u32,
+        risk in 0..=100_u8,
+        grant in prop::option::of((0..3_u32, 0..3_u32, 0..100_u64)),
+    ) -> Known {
+        let grant = grant.map(|(uses, uses_left, age_seconds)| {
+            UsableGrant { uses, uses_left, age_seconds, expires_in_seconds: 300 }
+        });
+        Known { history: history(first), risk, grant }
+    }
+}
 
 /// Policies that are valid; heads and conditions that contradict each other are left out.
 fn policy() -> impl Strategy<Value = String> {
-    let effect = select(&["permit", "permit", "forbid"][..]);
-    (effect, select(PRINCIPALS), select(ACTIONS), select(RESOURCES), select(CONDITIONS)).prop_map(
-        |(effect, principal, action, resource, condition)| {
+    let effect =
+        select(&["permit", "permit", "permit", "forbid", SHADOW_PERMIT, SHADOW_FORBID][..]);
+    (effect, select(PRINCIPALS), select(&ACTIONS[..]), select(RESOURCES), select(CONDITIONS))
+        .prop_map(|(effect, principal, action, resource, condition)| {
             format!("{effect} ({principal}, {action}, {resource}) {condition};")
-        },
-    )
+        })
 }
 
 /// Nothing, or one name with none, one or both of these values.
@@ -125,11 +165,14 @@ prop_compose! {
         role_of_resource in properties("role", &["admin", "editor"]),
         of_action in properties("soft", &["true", "false"]),
         now in prop_oneof![Just(MONDAY), 0..4_000_000_000_u64],
+        args in prop::option::weighted(0.8, select(ARGUMENTS)),
+        environment in prop::option::of(select(&["production", "test"][..])),
+        live in known(),
     ) -> Case {
         let agent = (!in_person).then_some((agent, agent_groups));
         Case {
             agent, owner: (owner, owner_groups), of_owner, action, resource, task, session,
-            justification, tool, effect, now,
+            justification, tool, effect, now, args, environment, live: Some(live),
             properties: [of_principals, [of_resource, role_of_resource].concat(), of_action],
         }
     }
@@ -144,18 +187,39 @@ proptest! {
         cases in prop::collection::vec(case(), 1..24),
     ) {
         let (set, texts) = valid(texts);
-        let named = texts.iter().map(|(id, text)| {
+        let parsed = |(id, text): (&PolicyId, &String)| {
             cedar_policy::Policy::parse(Some(cedar_policy::PolicyId::new(id.as_str())), text).unwrap()
-        });
-        let cedar = CedarPolicies::from_policies(named).unwrap();
+        };
+        let (shadows, enforced): (Vec<_>, Vec<_>) =
+            texts.iter().map(parsed).partition(|policy| policy.annotation("shadow").is_some());
+        let cedar = CedarPolicies::from_policies(enforced).unwrap();
         for case in cases {
             let verdict = case.asked(|question| set.evaluate(question));
             let determining: Vec<_> =
                 verdict.determining.iter().map(|index| set.id(*index).unwrap().to_string()).collect();
             let expected = authorizer(&cedar, &case);
             prop_assert_eq!((verdict.decision, determining, verdict.errors), expected, "{:?} {:#?}", case, texts);
+            let named = |of: &[PolicyIndex]| -> Vec<_> {
+                of.iter().map(|index| set.id(*index).unwrap().to_string()).collect()
+            };
+            let shadow = [named(&verdict.shadow.permits), named(&verdict.shadow.forbids)];
+            prop_assert_eq!(shadow, holding(&shadows, &case), "{:?} {:#?}", case, texts);
         }
     }
+}
+
+/// The permits and the forbids that hold, each asked about alone.
+fn holding(policies: &[cedar_policy::Policy], case: &Case) -> [Vec<String>; 2] {
+    let mut holding = [vec![], vec![]];
+    for policy in policies {
+        let alone = CedarPolicies::from_policies([policy.clone()]).unwrap();
+        let response = Authorizer::new().is_authorized(&request(case), &alone, &entities(case));
+        if response.diagnostics().reason().next().is_some() {
+            let forbids = policy.effect() == cedar_policy::Effect::Forbid;
+            holding[usize::from(forbids)].push(policy.id().to_string());
+        }
+    }
+    holding
 }
 
 /// The set of those texts that are valid, under ids in their order.
@@ -163,7 +227,8 @@ fn valid(texts: Vec<String>) -> (PolicySet, BTreeMap<PolicyId, String>) {
     let ids = (0..texts.len()).map(|n| id(&format!("p{n:02}")));
     let mut texts: BTreeMap<_, _> = ids.zip(texts).collect();
     loop {
-        match PolicySet::compile(texts.iter().map(|(id, text)| (id, text.as_str()))) {
+        let named = texts.iter().map(|(id, text)| (id, text.as_str()));
+        match PolicySet::empty().recompile_with(&schemas(), named) {
             Ok(set) => return (set, texts),
             Err(errors) => errors.iter().for_each(|fault| {
                 texts.remove(&fault.policy);
@@ -175,13 +240,18 @@ fn valid(texts: Vec<String>) -> (PolicySet, BTreeMap<PolicyId, String>) {
 #[test]
 fn every_condition_of_the_property_is_valid_somewhere() {
     for condition in CONDITIONS {
-        let valid = ["principal", "principal is Agent"].iter().any(|principal| {
-            check_one(&id("p"), &format!("permit ({principal}, action, resource) {condition};"))
-                .is_ok()
-        });
-        let why =
-            check_one(&id("p"), &format!("permit (principal, action, resource) {condition};"));
-        assert!(valid, "{condition} {why:?}");
+        let heads = ["principal", "principal is Agent"];
+        let scopes =
+            heads.iter().flat_map(|head| ACTIONS.map(|action| format!("{head}, {action}")));
+        let check = |scope: &String| {
+            check_one_with(
+                &schemas(),
+                &id("p"),
+                &format!("permit ({scope}, resource) {condition};"),
+            )
+        };
+        let refused: Vec<_> = scopes.map(|scope| check(&scope)).collect();
+        assert!(refused.iter().any(Result::is_ok), "{condition} {refused:?}");
     }
 }
 
@@ -246,6 +316,11 @@ fn request(case: &Case) -> Request {
         ("action", Some(Value::new_entity_uid(uid("Properties", "action")))),
         ("effect", Some(text(case.effect))),
         ("time", Some(Value::new_record(time.map(|(name, n)| (name.to_owned(), n))).unwrap())),
+        ("args", arguments(case)),
+        ("environment", case.environment.map(text)),
+        ("history", Some(counted(&case.live.unwrap().history))),
+        ("risk", Some(Value::new_long(case.live.unwrap().risk.into()))),
+        ("grant", case.live.unwrap().grant.map(usable)),
     ];
     let pairs = pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     let context = Context::from_pairs(pairs).unwrap();
@@ -257,6 +332,62 @@ fn request(case: &Case) -> Request {
         None,
     )
     .unwrap()
+}
+
+fn record<const N: usize>(fields: [(&str, Value); N]) -> Value {
+    Value::new_record(fields.map(|(name, value)| (name.to_owned(), value))).unwrap()
+}
+
+/// Arguments as the schemas of the two actions have them.
+fn arguments(case: &Case) -> Option<Value> {
+    let known: &[&str] = match case.action {
+        "x/1" => &["n", "who", "sum", "tags"],
+        "x/2" => &["n"],
+        _ => return None,
+    };
+    let json: serde_json::Value = serde_json::from_str(case.args?).unwrap();
+    let members = json
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(name, value)| known.contains(&name.as_str()) && !value.is_null());
+    let values = members.map(|(name, value)| {
+        let items = || value.as_array().unwrap().iter().map(|item| text(item.as_str().unwrap()));
+        let value = match name.as_str() {
+            "n" => Value::new_long(value.as_i64().unwrap()),
+            "who" => text(value.as_str().unwrap()),
+            "sum" => Value::new_decimal(format!("{:.4}", value.as_f64().unwrap())),
+            _ => Value::new_set(items()),
+        };
+        (name.clone(), value)
+    });
+    Some(Value::new_record(values).unwrap())
+}
+
+fn counted(history: &History) -> Value {
+    let long = |n: u32| Value::new_long(n.into());
+    let lately = |of: Lately| {
+        let numbers = [("minute", of.minute), ("hour", of.hour), ("day", of.day)];
+        let known = numbers.into_iter().filter_map(|(name, n)| Some((name.to_owned(), long(n?))));
+        Value::new_record(known).unwrap()
+    };
+    let counts =
+        |of: Counts| record([("calls", lately(of.calls)), ("denials", lately(of.denials))]);
+    record([
+        ("agent", counts(history.agent)),
+        ("task", counts(history.task)),
+        ("tool", counts(history.tool)),
+    ])
+}
+
+fn usable(grant: UsableGrant) -> Value {
+    let long = |n: u64| Value::new_long(i64::try_from(n).unwrap());
+    record([
+        ("uses", long(grant.uses.into())),
+        ("uses_left", long(grant.uses_left.into())),
+        ("age_seconds", long(grant.age_seconds)),
+        ("expires_in_seconds", long(grant.expires_in_seconds)),
+    ])
 }
 
 fn entity(

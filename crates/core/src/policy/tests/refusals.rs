@@ -93,7 +93,7 @@ fn an_annotation_at_fault_is_refused_with_its_place() {
         "@jit",
         "@shadow(\"no\")",
         "@TTL(\"5m\")",
-        "@breakglass(\"true\")",
+        "@breakglass(\"yes\")",
         "@breakglass",
         "@id(\"other\")",
         "@note(\"x\")",
@@ -101,7 +101,7 @@ fn an_annotation_at_fault_is_refused_with_its_place() {
         let text = format!("@reason(\"x\")\n  {annotation}\n{policy}");
         check(&text, "2:3 annotation `@");
     }
-    check(&format!("@breakglass(\"true\") {policy}"), "not supported yet");
+    check(&format!("@breakglass(\"true\") {policy}"), "1:1 `@breakglass` needs a `@ttl`");
     check(
         "@ttl(\"5m\")\nforbid (principal, action, resource);",
         "1:1 annotation `@ttl(\"5m\")` says how to grant",

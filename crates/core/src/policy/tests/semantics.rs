@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::{Case, MONDAY, ask, id, set};
 use crate::id::{Action, AgentId, OwnerId, Resource};
 use crate::policy::{Context, Decision, POLICIES_MAX, PolicyIndex, PolicySet, Principal, Question};
-use crate::policy::{SEGMENTS_MAX, check_one};
+use crate::policy::{InputSchemas, SEGMENTS_MAX, check_one};
 use crate::time::{Span, Time};
 
 const PERMIT_ALL: &str = "permit (principal, action, resource);";
@@ -153,6 +153,9 @@ fn an_agent_asked_about_with_another_owner_is_denied() {
         of_action: None,
         effect: "read",
         time: Time(0),
+        args: None,
+        environment: None,
+        live: None,
     };
     let verdict = set(&[PERMIT_ALL]).evaluate(&Question {
         principal: &agent,
@@ -164,16 +167,75 @@ fn an_agent_asked_about_with_another_owner_is_denied() {
 }
 
 #[test]
-fn shadow_policies_decide_nothing() {
+fn shadow_policies_decide_nothing_and_are_looked_at() {
     let shadow_permit = r#"@shadow("true") @ttl("1m") permit (principal, action, resource);"#;
     let shadow_forbid =
         r#"@shadow("true") forbid (principal, action, resource) when { context.time.hour < 24 };"#;
-    assert_eq!(decision(&[shadow_permit], &Case::default()), Decision::Silent);
+    let silent = ask(&[shadow_permit], &Case::default());
+    assert_eq!((silent.decision, silent.determining.len()), (Decision::Silent, 0));
+    assert_eq!(silent.shadow.permits, [PolicyIndex(0)]);
     let verdict = ask(&[shadow_forbid, PERMIT_ALL, shadow_permit], &Case::default());
     assert_eq!(verdict.decision, Decision::Permit);
     assert_eq!(verdict.determining, [PolicyIndex(1)]);
-    assert!(!verdict.volatile);
     assert_eq!(verdict.restrictions.ttl, None);
+    assert_eq!(verdict.shadow.forbids, [PolicyIndex(0)]);
+    assert_eq!(verdict.shadow.permits, [PolicyIndex(2)]);
+    assert!(verdict.volatile, "what it would have changed depends on the moment");
+}
+
+#[test]
+fn a_shadow_policy_that_errors_denies_nothing() {
+    for effect in ["permit", "forbid"] {
+        let overflow = format!(
+            "@shadow(\"true\") {effect} (principal, action, resource) when {{ 9223372036854775807 + context.time.hour < 0 }};"
+        );
+        let verdict = ask(&[PERMIT_ALL, &overflow], &Case::default());
+        assert_eq!((verdict.decision, verdict.errors), (Decision::Permit, false), "{effect}");
+        assert_eq!(verdict.shadow, Default::default());
+    }
+}
+
+#[test]
+fn a_broken_glass_counts_only_with_a_reason_and_where_nothing_else_permits() {
+    let glass = r#"@breakglass("true") @ttl("10m") @max_uses("2") @reason("on call")
+        permit (principal, action == Action::"crm/read_case", resource);"#;
+    let told = Case { justification: Some("the site is down"), ..Case::default() };
+    assert_eq!(decision(&[glass], &Case::default()), Decision::Silent);
+    let verdict = ask(&[glass], &told);
+    assert_eq!((verdict.decision, verdict.restrictions.breakglass), (Decision::Permit, true));
+    assert_eq!(verdict.determining, [PolicyIndex(0)]);
+    assert_eq!(verdict.restrictions.max_uses, Some(2));
+
+    let ordinary = ask(&[glass, PERMIT_ALL], &told);
+    assert_eq!(ordinary.determining, [PolicyIndex(1)]);
+    assert_eq!((ordinary.restrictions.breakglass, ordinary.restrictions.ttl), (false, None));
+
+    let forbid = "forbid (principal, action, resource);";
+    assert_eq!(decision(&[glass, forbid], &told), Decision::Forbid);
+    let shadow = format!("@shadow(\"true\") {glass}");
+    assert!(ask(&[&shadow], &Case::default()).shadow.permits.is_empty());
+    let verdict = ask(&[&shadow], &told);
+    assert_eq!(
+        (verdict.decision, verdict.shadow.permits),
+        (Decision::Silent, vec![PolicyIndex(0)])
+    );
+}
+
+#[test]
+fn to_list_and_to_call_are_permitted_apart() {
+    let tool = "tool://crm/read_case";
+    let list =
+        r#"permit (principal, action == Action::"list", resource in Resource::"tool://crm");"#;
+    let call = r#"permit (principal, action == Action::"crm/read_case", resource);"#;
+    let both = |policy: &str| {
+        ["list", "crm/read_case"]
+            .map(|action| decision(&[policy], &Case { action, resource: tool, ..Case::default() }))
+    };
+    assert_eq!(both(list), [Decision::Permit, Decision::Silent]);
+    assert_eq!(both(call), [Decision::Silent, Decision::Permit]);
+    let no_list = r#"forbid (principal, action == Action::"list", resource);"#;
+    let case = Case { resource: tool, ..Case::default() };
+    assert_eq!(decision(&[PERMIT_ALL, no_list], &case), Decision::Permit);
 }
 
 #[test]
@@ -213,10 +275,13 @@ fn a_set_recompiled_is_the_set_compiled() {
         ("all removed", vec![]),
     ] {
         let compiled = PolicySet::compile(texts.iter().copied()).unwrap();
-        let recompiled = before.recompile(texts.iter().copied()).unwrap();
+        let recompiled =
+            before.recompile_with(&InputSchemas::new(), texts.iter().copied()).unwrap();
         assert_eq!(format!("{compiled:?}"), format!("{recompiled:?}"), "{after}");
     }
-    assert!(before.recompile([(&a, PERMIT_ALL), (&c, "forbid")]).is_err());
+    assert!(
+        before.recompile_with(&InputSchemas::new(), [(&a, PERMIT_ALL), (&c, "forbid")]).is_err()
+    );
 }
 
 #[test]

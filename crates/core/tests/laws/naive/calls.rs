@@ -54,7 +54,10 @@ impl World {
 
     fn ask(&mut self) -> Authorize {
         let mut ask = self.parties();
-        if self.chance.percent(6)
+        let just_answered = self.ledger.log.iter().rev().take(4).any(|recorded| {
+            matches!(recorded.event.fact, Fact::ApprovalGranted(_) | Fact::ApprovalDenied(_))
+        });
+        if self.chance.percent(if just_answered { 60 } else { 6 })
             && let Some(again) = self.as_put_to_people()
         {
             return again;
@@ -70,6 +73,10 @@ impl World {
         ask.justification = self.chance.percent(50).then(|| text("because"));
         ask.session = self.chance.percent(10).then(|| id("s1"));
         ask.finishes = self.chance.percent(60);
+        if self.chance.percent(25) {
+            ask.environment = Some(text(self.chance.one(&["production", "test"])));
+        }
+        self.argue(&mut ask);
         self.disclose(&mut ask);
         if self.chance.percent(50) {
             let likely = if self.chance.percent(80) { 2 } else { ARGUMENTS.len() };
@@ -80,9 +87,24 @@ impl World {
         ask
     }
 
+    fn argue(&mut self, ask: &mut Authorize) {
+        let json = match self.chance.below(20) {
+            0..4 => return,
+            4..10 => r#"{"amount": 100}"#,
+            10..13 => r#"{"amount": 101, "to": [1, "x"]}"#,
+            13..15 => r#"{"amount": 100.0}"#,
+            15 => r#"{"amount": 1.5}"#,
+            16 => r#"{"amount": "101"}"#,
+            17 => r#"{"amount": null}"#,
+            _ => "{}",
+        };
+        let arguments = Arguments::of_json(&serde_json::from_str(json).unwrap()).unwrap();
+        ask.args = Some(Box::new(arguments));
+    }
+
     /// What people were asked about a while ago, once more or nearly.
     fn as_put_to_people(&mut self) -> Option<Authorize> {
-        let n = self.chance.below(5) as usize;
+        let n = self.chance.one(&[0, 0, 0, 1, 2, 3, 4]);
         let was_told = |name: &str| {
             ["subject.", "action.", "resource."].iter().any(|part| name.starts_with(part))
         };
@@ -101,11 +123,13 @@ impl World {
         ask.tool = call.tool;
         ask.effect = call.effect;
         ask.disclosed = call.disclosed;
+        ask.environment = call.environment;
         ask.session = call.session;
         ask.justification = call.justification;
         if self.chance.percent(10) {
             ask.effect = Effect::Destructive;
         }
+        self.argue(&mut ask);
         Some(ask)
     }
 

@@ -4,9 +4,10 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use bailiwick_core::arguments::Argument;
 use bailiwick_core::command::{Authorize, Command, RefusalCode, Subject, Submission};
 use bailiwick_core::event::{
-    Actor, AgentWritten, DenialCode, Entity, Fact, Recorded, Role, Selector,
+    Actor, AgentWritten, DenialCode, Detector, Entity, Fact, Recorded, Role, Selector,
 };
 use bailiwick_core::id::{AgentId, GrantId, GroupId, OwnerId, PolicyId, TaskId};
 use bailiwick_core::time::Time;
@@ -14,7 +15,7 @@ use bailiwick_core::time::Time;
 use super::approvals::{Rules, Waits, rules};
 use super::facts::{Facts, Standing};
 use super::grants::Known;
-use super::policies::{Rule, Situation, Tags, lies_within, tags};
+use super::policies::{Before, Rule, Situation, Tags, lies_within, tags};
 
 /// What is to come of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub(super) enum Source {
         owner: OwnerId,
         names: [String; 3],
         task: Option<TaskId>,
+        /// Whether that was recorded as loud as it is.
+        breakglass: bool,
     },
 }
 
@@ -80,6 +83,8 @@ pub(super) struct Asked {
     pub(super) uses: Option<u32>,
     pub(super) approval: Rules,
     just_in_time: bool,
+    /// Whether nothing else permits, the agent or its owner.
+    pub(super) breakglass: bool,
 }
 
 /// What came about how often, to see that a run was worth its time.
@@ -173,6 +178,7 @@ impl Naive {
                 owner: party.owner.clone(),
                 names: names_of(ask),
                 task: ask.task,
+                breakglass: asked.breakglass,
             },
             expires_at: later(now.0, asked.ttl.unwrap_or(MADE_FOR)),
             uses_left,
@@ -246,6 +252,12 @@ impl Naive {
     }
 
     fn ask_policies(&self, party: &Party<'_>, ask: &Authorize, now: Time) -> Result<Asked, Denial> {
+        // The one action that has an input schema: an amount is a whole number, or there is none.
+        let amount = ask.args.as_ref().and_then(|arguments| arguments.at("/amount"));
+        let is_payment = ask.action.as_str() == "pay/send";
+        if is_payment && !matches!(amount, None | Some(Argument::Null | Argument::Integer(_))) {
+            return Err(DenialCode::InvalidArguments.into());
+        }
         let told = ask.told.as_deref();
         let mut owner_tags = self.facts.tags(&Entity::Owner(party.owner.clone()));
         let mut agent_tags =
@@ -270,6 +282,10 @@ impl Naive {
             owner: party.owner.as_str(),
             resource_tags: &resource_tags,
             action_tags: &action_tags,
+            before: party.agent.map_or_else(Before::default, |agent| {
+                let tool = ask.tool.as_ref().map_or(ask.action.as_str(), |tool| tool.as_str());
+                self.facts.before(&agent.agent, tool, now)
+            }),
             ask,
             now,
         };
@@ -284,7 +300,8 @@ impl Naive {
         let of_agent = for_agent.map(|situation| self.permits(&situation)).transpose()?;
         let of_owner = self.permits(&for_owner)?;
         let decides_on_grants = of_agent.as_ref().unwrap_or(&of_owner);
-        let just_in_time = decides_on_grants.iter().any(|(_, rule)| rule.just_in_time);
+        let just_in_time =
+            decides_on_grants.iter().any(|(_, rule)| rule.just_in_time || rule.breakglass);
         let all: Vec<_> = of_agent.into_iter().flatten().chain(of_owner).collect();
         Ok(Asked {
             policies: all.iter().map(|(id, _)| id.clone()).collect(),
@@ -292,6 +309,7 @@ impl Naive {
             uses: all.iter().filter_map(|(_, rule)| rule.uses).min(),
             approval: rules(all.iter().filter_map(|(_, rule)| rule.approval)),
             just_in_time,
+            breakglass: all.iter().any(|(_, rule)| rule.breakglass),
         })
     }
 
@@ -308,7 +326,7 @@ impl Naive {
         if of.ask.resource.as_str().matches('/').count() >= 100 {
             return Err(forbidden(Vec::new()));
         }
-        let (mut permits, mut denies) = (Vec::new(), Vec::new());
+        let (mut permits, mut denies, mut glass) = (Vec::new(), Vec::new(), Vec::new());
         for (id, rule) in self.facts.in_force() {
             let outcome = (rule.holds)(of);
             let says = match outcome {
@@ -323,9 +341,13 @@ impl Naive {
             match outcome {
                 None => denies.push((id.clone(), rule)),
                 Some(true) if rule.forbids => denies.push((id.clone(), rule)),
+                Some(true) if rule.breakglass => glass.push((id.clone(), rule)),
                 Some(true) => permits.push((id.clone(), rule)),
                 Some(false) => {}
             }
+        }
+        if permits.is_empty() && of.ask.justification.is_some() {
+            permits = glass;
         }
         if denies.is_empty() && !permits.is_empty() { Ok(permits) } else { Err(forbidden(denies)) }
     }
@@ -346,7 +368,13 @@ impl Naive {
         let mut tried: Vec<(&str, u64)> = Vec::new();
         for recorded in &self.facts.denied {
             match &recorded.event.fact {
-                Fact::FindingRaised(f) if f.agent == *agent && f.task == ask.task => tried.clear(),
+                Fact::FindingRaised(f)
+                    if f.detector == Detector::Probing
+                        && f.agent == *agent
+                        && f.task == ask.task =>
+                {
+                    tried.clear();
+                }
                 Fact::CallDenied(f)
                     if is_reaching(f.code)
                         && f.call.agent.as_ref() == Some(agent)

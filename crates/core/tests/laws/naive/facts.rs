@@ -9,7 +9,7 @@ use bailiwick_core::event::{
 use bailiwick_core::id::{AgentId, OwnerId, PolicyId, TaskId};
 use bailiwick_core::time::Time;
 
-use super::policies::{FAMILY, Rule, Tags, tags};
+use super::policies::{Before, FAMILY, Rule, Tags, tags};
 
 /// The events so far, by what they are about, each list in the order of the ledger.
 #[derive(Clone, Default)]
@@ -29,6 +29,8 @@ pub(super) struct Facts {
     pub(super) taken_back: Vec<Arc<Recorded>>,
     /// Whatever carries a caller's own id.
     pub(super) keyed: Vec<Arc<Recorded>>,
+    /// When each event was recorded.
+    pub(super) times: Vec<u64>,
     pub(super) next_index: u64,
     pub(super) last_time: u64,
 }
@@ -46,7 +48,7 @@ impl Facts {
         let shared = Arc::new(recorded.clone());
         let kind = recorded.event.fact.kind();
         let lists = [
-            (matches!(kind, 20..=41 | 60..=71), &mut self.registry),
+            (matches!(kind, 20..=41 | 60..=71 | 132), &mut self.registry),
             (matches!(kind, 50..=53), &mut self.policies),
             (matches!(kind, 81 | 83..=85), &mut self.grants),
             (kind == 110, &mut self.allowed),
@@ -61,6 +63,7 @@ impl Facts {
                 list.push(Arc::clone(&shared));
             }
         }
+        self.times.push(recorded.place.time.0);
         self.next_index = recorded.place.index + 1;
         self.last_time = recorded.place.time.0;
     }
@@ -97,6 +100,37 @@ impl Facts {
             }
         }
         written.map(|written| (written, disabled))
+    }
+
+    /// What came before a call of an agent, with this tool or, where it names none, this action.
+    pub(super) fn before(&self, agent: &AgentId, tool: &str, now: Time) -> Before {
+        let second = |time: Time| time.0 / 1_000_000_000;
+        let minute = |time: Time| time.0 / 60_000_000_000;
+        let allowed = self.allowed.iter().filter(|recorded| match &recorded.event.fact {
+            Fact::CallAuthorized(f) => {
+                let with = f.call.tool.as_ref().map_or(f.call.action.as_str(), |t| t.as_str());
+                f.call.agent.as_ref() == Some(agent)
+                    && with == tool
+                    && second(recorded.place.time) + 60 >= second(now)
+            }
+            _ => false,
+        });
+        let denied = self.denied.iter().filter(|recorded| match &recorded.event.fact {
+            Fact::CallDenied(f) => {
+                f.call.agent.as_ref() == Some(agent)
+                    && minute(recorded.place.time) + 60 >= minute(now)
+            }
+            _ => false,
+        });
+        let risk = self.registry.iter().rev().find_map(|recorded| match &recorded.event.fact {
+            Fact::RiskChanged(f) if f.agent == *agent => Some(f.to),
+            _ => None,
+        });
+        Before {
+            allowed_with_tool: allowed.count(),
+            denied: denied.count(),
+            risk: risk.unwrap_or(0),
+        }
     }
 
     /// Whose open task this is.

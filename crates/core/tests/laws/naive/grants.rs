@@ -99,7 +99,14 @@ impl Naive {
                 Fact::GrantExpired(f) | Fact::GrantExhausted(f) => (f.grant, false),
                 _ => continue,
             };
-            if ends == id {
+            // An end in time that is recorded when the grant is forgotten already changes nothing.
+            let before = recorded
+                .place
+                .index
+                .checked_sub(1)
+                .and_then(|n| self.facts.times.get(usize::try_from(n).unwrap()).copied());
+            let forgotten = before.is_some_and(|last| later(known.expires_at, 60_000) <= last);
+            if ends == id && !forgotten {
                 known.ended = Some(recorded.place.index);
                 known.returned = is_return.then_some(recorded.place.time.0);
             }
@@ -236,6 +243,15 @@ impl Naive {
 
     /// What no operator issued goes no further than policy goes now.
     fn narrowed(&self, grant: &Known<'_>, asked: &Asked, now: Time) -> Option<DenialCode> {
+        // What the glass was broken for is for that alone, and beside it only what people approved.
+        let fits = match grant.fact.issuance {
+            Issuance::BreakGlass => asked.breakglass,
+            Issuance::Approved => true,
+            _ => !asked.breakglass,
+        };
+        if !fits {
+            return Some(DenialCode::NoGrant);
+        }
         if grant.fact.issuance == Issuance::Operator {
             return None;
         }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bailiwick_core::arguments::Argument;
 use bailiwick_core::command::Authorize;
 use bailiwick_core::event::Effect;
 use bailiwick_core::id::GroupId;
@@ -30,11 +31,32 @@ pub(super) struct Situation<'a> {
     pub(super) owner: &'a str,
     pub(super) resource_tags: &'a Tags,
     pub(super) action_tags: &'a Tags,
+    pub(super) before: Before,
     pub(super) ask: &'a Authorize,
     pub(super) now: Time,
 }
 
+/// What came before a call, of an agent that makes it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Before {
+    /// With the same tool, this second and in the 60 before it.
+    pub(super) allowed_with_tool: usize,
+    /// This minute and in the 60 before it.
+    pub(super) denied: usize,
+    pub(super) risk: u8,
+}
+
 impl Situation<'_> {
+    /// A whole number among the arguments; none at all when there are no arguments.
+    fn number(&self, name: &str) -> Option<Option<i64>> {
+        let arguments = self.ask.args.as_ref()?;
+        let found = arguments.iter().find(|(known, _)| *known == name);
+        Some(found.and_then(|(_, argument)| match argument {
+            Argument::Integer(number) => Some(*number),
+            _ => None,
+        }))
+    }
+
     fn does(&self, actions: &[&str]) -> bool {
         actions.contains(&self.ask.action.as_str())
     }
@@ -91,6 +113,7 @@ pub(super) struct Rule {
     pub(super) ttl: Option<u64>,
     pub(super) uses: Option<u32>,
     pub(super) just_in_time: bool,
+    pub(super) breakglass: bool,
     pub(super) approval: Option<&'static str>,
     pub(super) reason: Option<&'static str>,
 }
@@ -109,6 +132,7 @@ const fn permit(
         ttl: None,
         uses: None,
         just_in_time: false,
+        breakglass: false,
         approval: None,
         reason: None,
     }
@@ -125,6 +149,10 @@ const fn forbid(
 impl Rule {
     const fn just_in_time(self) -> Self {
         Self { just_in_time: true, ..self }
+    }
+
+    const fn breakglass(self) -> Self {
+        Self { breakglass: true, ..self }
     }
 
     const fn ttl(self, milliseconds: u64) -> Self {
@@ -368,6 +396,58 @@ pub(super) const FAMILY: &[Rule] = &[
         r#"forbid (principal is Agent, action == Action::"crm/write", resource)
            when { resource.path like "case/*/notes*" && principal.purpose != "notes" };"#,
     ),
+    permit(
+        "emergency",
+        |s| Some(s.is_agent && s.does(&["crm/write", "file/get"])),
+        r#"@breakglass("true") @ttl("10m") @max_uses("4") @reason("emergency")
+           permit (principal is Agent, action in [Action::"crm/write", Action::"file/get"], resource);"#,
+    )
+    .breakglass()
+    .ttl(600_000)
+    .uses(4)
+    .reason("emergency"),
+    forbid(
+        "paced",
+        |s| Some(s.is_agent && s.before.allowed_with_tool >= 2),
+        r#"@reason("too fast") forbid (principal is Agent, action, resource)
+           when { context.history.tool.calls.minute >= 2 };"#,
+    )
+    .reason("too fast"),
+    forbid(
+        "probed",
+        |s| Some(s.is_agent && s.does(&["pay/send"]) && s.before.denied > 5),
+        r#"forbid (principal is Agent, action == Action::"pay/send", resource)
+           when { context.history.agent.denials.hour > 5 };"#,
+    ),
+    forbid(
+        "feared",
+        |s| Some(s.is_agent && s.before.risk > 50),
+        r#"@reason("feared") forbid (principal is Agent, action, resource)
+           when { context.risk > 50 };"#,
+    )
+    .reason("feared"),
+    forbid(
+        "production_is_read",
+        |s| {
+            let production = s.ask.environment.as_ref().is_some_and(|e| e.as_str() == "production");
+            Some(production && s.ask.effect != Effect::Read)
+        },
+        r#"forbid (principal, action, resource)
+           when { context has environment && context.environment == "production" }
+           unless { context.effect == "read" };"#,
+    ),
+    forbid(
+        "large_amounts",
+        |s| {
+            if !s.is_agent || !s.does(&["pay/send"]) {
+                return Some(false);
+            }
+            s.number("amount").map(|amount| amount.is_some_and(|amount| amount > 100))
+        },
+        r#"@reason("too much") forbid (principal is Agent, action == Action::"pay/send", resource)
+           when { context.args has amount && context.args.amount > 100 };"#,
+    )
+    .reason("too much"),
     Rule {
         shadow: true,
         ..forbid(
@@ -380,7 +460,7 @@ pub(super) const FAMILY: &[Rule] = &[
 ];
 
 /// Policies that ledgers begin with, by name.
-pub(super) const FIRST: [&[&str]; 4] = [
+pub(super) const FIRST: [&[&str]; 5] = [
     &[
         "agents",
         "anyone",
@@ -423,6 +503,18 @@ pub(super) const FIRST: [&[&str]; 4] = [
         "tools_of_ben",
         "weekend",
         "with_words",
+    ],
+    &[
+        "a1_pays",
+        "emergency",
+        "feared",
+        "large_amounts",
+        "owners",
+        "paced",
+        "probed",
+        "production_is_read",
+        "read_cases",
+        "sent_once",
     ],
 ];
 

@@ -142,6 +142,11 @@ impl World {
         for role in [Role::Admin, Role::Operator, Role::Enforcer, Role::Auditor] {
             ledger.given(Command::IssueCredential(credential(&role.to_string(), role, None)));
         }
+        ledger.given(Command::PutSchema {
+            action: id("pay/send"),
+            schema: r#"{"type": "object", "properties": {"amount": {"type": "integer"}}}"#
+                .to_owned(),
+        });
         for owner in &OWNERS[..3] {
             let key = credential(owner, Role::Approver, None);
             let owner = Some(id(owner));
@@ -198,13 +203,25 @@ impl World {
     }
 
     fn submission(&mut self) -> Submission {
+        let just_asked = self.ledger.log.iter().rev().take(3);
+        let just_asked = just_asked.map(|recorded| &recorded.event.fact);
+        if just_asked.into_iter().any(|fact| matches!(fact, Fact::ApprovalRequested(_)))
+            && self.chance.percent(30)
+        {
+            return self.answer_people();
+        }
         if self.chance.percent(60) {
             return self.call();
         }
         if self.chance.percent(18) {
             return self.answer_people();
         }
-        let command = match self.chance.below(572) {
+        let command = match self.chance.below(590) {
+            572..590 => Command::ChangeRisk {
+                agent: id(&self.agent()),
+                to: self.chance.one(&[0, 50, 51, 90, 101]),
+                reason: None,
+            },
             492..572 => {
                 let (part, holder) = self.part();
                 self.soon = self.afterwards(&part);
@@ -232,6 +249,11 @@ impl World {
             432..462 => self.entity(),
             462..476 => self.policy(),
             476..484 => self.key(),
+            484..502 => Command::ChangeRisk {
+                agent: id(&self.agent()),
+                to: self.chance.one(&[0, 50, 51, 90, 101]),
+                reason: None,
+            },
             _ => Command::Expire,
         };
         let by = self.administrator(&command);
@@ -245,12 +267,17 @@ impl World {
         let approval = if waiting.is_empty() || self.chance.percent(5) {
             ApprovalId(self.recent(&[100]))
         } else {
-            self.chance.one(&waiting)
+            let newest = waiting.len() - 1;
+            let at = self.chance.below(waiting.len() as u64) as usize;
+            waiting[if self.chance.percent(60) { newest } else { at }]
         };
         let asked = self.naive.approval(approval);
         let shown = asked.map_or(Digest([0; 32]), |asked| asked.shown);
         let holder = asked.and_then(|asked| asked.call.agent.clone());
-        let person = key(self.chance.one(&OWNERS[..3]), Role::Approver);
+        let of_call = asked.and_then(|asked| asked.call.owner.clone());
+        let any = self.chance.one(&OWNERS[..3]).to_owned();
+        let of_call = of_call.filter(|_| self.chance.percent(50));
+        let person = key(&of_call.map_or(any, |owner| owner.to_string()), Role::Approver);
         let (by, command) = match self.chance.below(100) {
             0..75 => (person, Command::Approve { approval, shown, reason: None }),
             75..78 => (person, Command::Approve { approval, shown: Digest([1; 32]), reason: None }),

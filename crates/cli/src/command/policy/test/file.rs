@@ -3,9 +3,10 @@
 //! ```toml
 //! [given]                                   # what every case begins with
 //! policies = ["support.cedar", "owners"]    # files or directories, seen from this file
+//! schemas = [{ action = "crm/refund", file = "refund.json" }]   # what policies read of arguments
 //! clock = 2026-11-23T09:00:00Z              # 2026-01-01T00:00:00Z if not given
 //! owners = [{ owner = "alice", groups = ["support"], properties = { region = "eu" } }]
-//! agents = [{ agent = "bot", owner = "alice", allowlist = ["crm/*"] }]   # `**` if not given
+//! agents = [{ agent = "bot", owner = "alice", allowlist = ["crm/*"], risk = 20 }]   # `**` if not given
 //! resources = [{ resource = "crm://case/1", properties = { status = ["open"] } }]
 //! tasks = [{ task = "work", agent = "bot" }]
 //! grants = [{ agent = "bot", action = "crm/read", scope = "crm://case/**", ttl = "5m" }]
@@ -26,7 +27,7 @@
 //! ```
 //!
 //! A call may also say `tool`, `effect` (`write` if not given, as at the server), `args`,
-//! `justification`, `session`, `task`, `on_behalf_of`, and `told`, what the enforcement point says:
+//! `justification`, `session`, `task`, `on_behalf_of`, `environment`, and `told`, what the enforcement point says:
 //! `{ subject = {…}, action = {…}, resource = {…} }`. Of `then` only `decision` must be there: `code`
 //! says why a call is denied, `policies` is exactly those that determined it, `ttl` how long the grant
 //! still lives and `uses_left` how often it may be used after this call.
@@ -65,6 +66,8 @@ pub(super) struct File {
 pub(super) struct Given {
     #[serde(default)]
     pub(super) policies: Vec<PathBuf>,
+    #[serde(default)]
+    pub(super) schemas: Vec<Schema>,
     #[serde(default, deserialize_with = "clock")]
     pub(super) clock: Option<Time>,
     #[serde(default)]
@@ -77,6 +80,13 @@ pub(super) struct Given {
     pub(super) tasks: Vec<Spanned<Task>>,
     #[serde(default)]
     pub(super) grants: Vec<Spanned<Grant>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Schema {
+    pub(super) action: Action,
+    pub(super) file: PathBuf,
 }
 
 #[derive(Debug, Deserialize)]
@@ -100,6 +110,8 @@ pub(super) struct Agent {
     pub(super) groups: BTreeSet<GroupId>,
     #[serde(default)]
     pub(super) allowlist: Option<Vec<ActionPattern>>,
+    #[serde(default)]
+    pub(super) risk: u8,
     #[serde(default, deserialize_with = "properties")]
     pub(super) properties: Properties,
 }
@@ -176,6 +188,8 @@ pub(super) struct Step {
     #[serde(default)]
     pub(super) on_behalf_of: Option<OwnerId>,
     #[serde(default)]
+    pub(super) environment: Option<Text>,
+    #[serde(default)]
     pub(super) told: Option<Said>,
     #[serde(default)]
     pub(super) then: Option<Then>,
@@ -224,8 +238,8 @@ impl File {
         }
         for case in &file.cases {
             let given = &case.get_ref().given;
-            if !given.policies.is_empty() {
-                let why = "policies are given for the whole file, not for one case";
+            if !given.policies.is_empty() || !given.schemas.is_empty() {
+                let why = "policies and schemas are given for the whole file, not for one case";
                 return Err((case.span().start, why.to_owned()));
             }
             for step in &case.get_ref().when {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use bailiwick_core::arguments::Arguments;
 use bailiwick_core::command::{
     Answer, Authorize, Command, Decision, IssueGrant, OpenTask, RequestGrant, Revoke, Subject,
     Submission, Told, WriteAgent, WriteOwner,
@@ -13,6 +14,7 @@ use bailiwick_core::event::{
 };
 use bailiwick_core::id::{ActionPattern, PolicyId, TaskId, Text};
 use bailiwick_core::json;
+use bailiwick_core::policy::InputSchemas;
 use bailiwick_core::properties::Properties;
 use bailiwick_core::record::{Digest, Link};
 use bailiwick_core::state::State;
@@ -41,8 +43,13 @@ impl World {
     /// The same with these policies in force.
     pub(super) fn with_policies<'a>(
         mut self,
+        schemas: &InputSchemas,
         policies: impl Iterator<Item = (&'a PolicyId, &'a str)>,
     ) -> Result<Self, Wrong> {
+        for (action, schema) in schemas {
+            let (action, schema) = (action.clone(), schema.clone());
+            self.done(0, Command::PutSchema { action, schema })?;
+        }
         for (policy, text) in policies {
             let (policy, text) = (policy.clone(), text.to_owned());
             self.done(0, Command::PutPolicy { policy, text, reason: None })?;
@@ -66,6 +73,10 @@ impl World {
             let (at, agent) = (agent.span().start, agent.get_ref());
             self.done(at, Command::RegisterAgent(write_agent(agent).map_err(|why| (at, why))?))?;
             self.know(at, Entity::Agent(agent.agent.clone()), &agent.properties)?;
+            if agent.risk > 0 {
+                let (agent, to) = (agent.agent.clone(), agent.risk);
+                self.done(at, Command::ChangeRisk { agent, to, reason: None })?;
+            }
         }
         for known in &given.resources {
             let (at, known) = (known.span().start, known.get_ref());
@@ -165,8 +176,8 @@ impl World {
             arguments: step.args.as_ref().map(commitment).transpose().map_err(|why| (at, why))?,
             disclosed: BTreeMap::new(),
             justification: step.justification.clone(),
-            args: None,
-            environment: None,
+            args: step.args.as_ref().map(|args| Box::new(Arguments::heard(args))),
+            environment: step.environment.clone(),
             correlation: None,
             actors: Vec::new(),
             told,
