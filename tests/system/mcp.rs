@@ -315,3 +315,37 @@ fn everything_is_gated_for_the_python_client_and_a_revocation_cuts_what_runs() {
         finished["items"].as_array().unwrap().iter().map(|e| &e["data"]["outcome"]).collect();
     assert_eq!(outcomes, ["ok", "cut"], "{finished}");
 }
+
+#[test]
+fn a_client_that_never_looks_at_a_pinned_tool_may_call_it_as_long_as_it_is_the_same() {
+    let Some(scene) = Scene::set() else { return };
+    scene.admit_to_files("python");
+    let gated = scene.gated_files("python");
+    // The first session pins what the server says it is; the second shows that it still is.
+    for _ in 0..2 {
+        let Some(mut python) = Python::new(&scene, &gated) else { return };
+        let path = json!({"path": scene.file("open/note.txt")});
+        is_allowed(&python.call("read_text_file", path), "for everyone");
+        python.leave();
+    }
+    let pinned = scene.serve.client().get("/v1/events?kind=tool.pinned").ok();
+    let pinned: Vec<&Value> =
+        pinned["items"].as_array().unwrap().iter().map(|e| &e["data"]).collect();
+    assert_eq!(pinned.len(), 1, "{pinned:?}");
+    let calls = scene.calls("call.authorized", "python");
+    assert_eq!(calls.len(), 2);
+    for call in calls {
+        assert_eq!(call["data"]["call"]["tool_hash"], pinned[0]["hash"]);
+    }
+
+    // Held to something else by an operator, it is another tool.
+    let tool = pinned[0]["tool"].as_str().unwrap();
+    let mut other = pinned[0]["hash"].as_str().unwrap().to_owned();
+    let last = if other.pop() == Some('0') { '1' } else { '0' };
+    other.push(last);
+    scene.serve.run(&["tool", "pin", tool, "--hash", &other]);
+    let Some(mut python) = Python::new(&scene, &gated) else { return };
+    let path = json!({"path": scene.file("open/note.txt")});
+    is_denied(&python.call("read_text_file", path), &["tool_changed"]);
+    python.leave();
+}

@@ -52,13 +52,14 @@ impl Caller {
         let caller = Self::of(desk, headers).await?;
         let Proof::Token(identity) = &caller.proof else { return Ok(caller) };
         let (human, agent) = (identity.owner.clone(), identity.agent.clone());
+        let now = desk.ledger.now();
         let stands = desk.read(move |state| {
             if state.owners().get(&human).is_none_or(|human| human.disabled) {
                 return Err(CREDENTIAL_INVALID.with("the token's human is unknown or disabled"));
             }
             let Some(agent) = agent else { return Ok(()) };
             let owner = state.agents().get(&agent).map(|agent| &agent.owner);
-            if owner.is_some_and(|owner| state.speaks_for(&human, owner)) {
+            if owner.is_some_and(|owner| state.speaks_for(&human, owner, now)) {
                 return Ok(());
             }
             Err(NOT_PERMITTED.with("the token's human may not act through its agent"))
@@ -153,19 +154,11 @@ impl Caller {
         }
     }
 
-    /// Puts the human of an agent's token, and who acted before, into what it asks for. The token says
-    /// who that is, and a question that says otherwise is none of its.
-    pub(crate) fn sign(&self, authorize: &mut Authorize) -> Result<(), Problem> {
-        let Proof::Token(identity) = &self.proof else { return Ok(()) };
-        if self.role != Role::Agent {
-            return Ok(());
+    /// Puts who acted before the agent of a token into what it asks for.
+    pub(crate) fn sign(&self, authorize: &mut Authorize) {
+        if let Proof::Token(identity) = &self.proof {
+            authorize.actors.clone_from(&identity.before);
         }
-        if authorize.on_behalf_of.as_ref().is_some_and(|human| *human != identity.owner) {
-            return Err(NOT_PERMITTED.with("the token is in another human's name"));
-        }
-        authorize.on_behalf_of = identity.names_owner.then(|| identity.owner.clone());
-        authorize.actors.clone_from(&identity.before);
-        Ok(())
     }
 
     pub(crate) fn not_permitted(&self) -> Problem {

@@ -108,20 +108,16 @@ impl<'a> Asking<'a> {
             Asked::OfNobody(kind) => return answer::of_nobody(&kind),
         };
         permitted(&self.caller, &question.authorize)?;
-        self.caller.sign(&mut question.authorize)?;
+        self.caller.sign(&mut question.authorize);
         let id = question::call_id(question.call_id, body::header_id(&parts.headers)?)?;
         let id = id.map(|id| in_batch(&id, number)).transpose()?;
-        let owner = match &question.authorize.subject {
-            Subject::Agent(agent) => desk.ledger.view().owner_of(agent).cloned(),
-            Subject::Person(owner) => Some(owner.clone()),
-        };
         let submission = Submission {
             actor: self.caller.actor(),
             request: body::request_key(parts, &self.bytes, id),
             trace: body::trace(&parts.headers),
             command: Command::Authorize(question.authorize),
         };
-        answer::of(desk.ledger.submit(submission).await, owner.as_ref())
+        answer::of(desk.ledger.submit(submission).await)
     }
 }
 

@@ -9,8 +9,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use crate::rest::{
-    agents, approvals, calls, credentials, entities, events, grants, owners, points, policies,
-    revocations, schemas, sql, tasks,
+    agents, approvals, calls, config, credentials, delegates, entities, events, grants, owners,
+    points, policies, revocations, schemas, sql, tasks, tools,
 };
 use crate::token::resource;
 use crate::{authzen, operate, stream};
@@ -28,7 +28,10 @@ use crate::{authzen, operate, stream};
         entities::list, entities::put, entities::remove,
         owners::create, owners::list, owners::get, owners::update, owners::disable, owners::enable,
         agents::create, agents::list, agents::get, agents::update, agents::suspend,
-        agents::reinstate, agents::retire, agents::risk,
+        agents::reinstate, agents::retire, agents::risk, agents::reassign,
+        delegates::put, delegates::remove,
+        tools::list, tools::get, tools::pin, tools::unpin,
+        config::get, config::put,
         tasks::create, tasks::list, tasks::get, tasks::close,
         policies::list, policies::get, policies::put, policies::remove, policies::activate,
         schemas::list, schemas::get, schemas::put,

@@ -12,7 +12,9 @@ use crate::problem::{INVALID_BODY, Problem};
 pub(crate) mod agents;
 pub(crate) mod approvals;
 pub(crate) mod calls;
+pub(crate) mod config;
 pub(crate) mod credentials;
+pub(crate) mod delegates;
 pub(crate) mod entities;
 pub(crate) mod events;
 pub(crate) mod grants;
@@ -23,6 +25,7 @@ pub(crate) mod revocations;
 pub(crate) mod schemas;
 pub(crate) mod sql;
 pub(crate) mod tasks;
+pub(crate) mod tools;
 
 /// Why something is done.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -12,8 +12,8 @@ use crate::desk::Desk;
 use crate::problem::{METHOD_NOT_ALLOWED, NO_ROUTE, Problem};
 use crate::rest::revocations::preview;
 use crate::rest::{
-    agents, approvals, calls, credentials, entities, events, grants, owners, points, policies,
-    revocations, schemas, sql, tasks,
+    agents, approvals, calls, config, credentials, delegates, entities, events, grants, owners,
+    points, policies, revocations, schemas, sql, tasks, tools,
 };
 use crate::token::resource;
 use crate::{authzen, openapi, operate, refused, stream};
@@ -55,12 +55,19 @@ fn registry() -> Router<Arc<Desk>> {
         .route("/v1/owners/{id}", get(owners::get).put(owners::update))
         .route("/v1/owners/{id}/disable", post(owners::disable))
         .route("/v1/owners/{id}/enable", post(owners::enable))
+        .route("/v1/owners/{id}/delegates/{delegate}", put(delegates::put))
+        .route("/v1/owners/{id}/delegates/{delegate}/remove", post(delegates::remove))
         .route("/v1/agents", post(agents::create).get(agents::list))
         .route("/v1/agents/{id}", get(agents::get).put(agents::update))
         .route("/v1/agents/{id}/suspend", post(agents::suspend))
         .route("/v1/agents/{id}/reinstate", post(agents::reinstate))
         .route("/v1/agents/{id}/retire", post(agents::retire))
         .route("/v1/agents/{id}/risk", post(agents::risk))
+        .route("/v1/agents/{id}/reassign", post(agents::reassign))
+        .route("/v1/tools", get(tools::list))
+        .route("/v1/tools/{id}", get(tools::get).put(tools::pin))
+        .route("/v1/tools/{id}/unpin", post(tools::unpin))
+        .route("/v1/config", get(config::get).put(config::put))
         .route("/v1/tasks", post(tasks::create).get(tasks::list))
         .route("/v1/tasks/{id}", get(tasks::get))
         .route("/v1/tasks/{id}/close", post(tasks::close))

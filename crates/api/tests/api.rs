@@ -16,6 +16,7 @@ mod api {
     mod operate;
     mod preview;
     mod refused;
+    mod registry;
     mod rest;
     mod retries;
     mod roles;

@@ -219,7 +219,7 @@ impl Store {
                 self.mark(place, key, How::AgentRetired);
             }
             Fact::AgentReassigned(fact) => {
-                registry.reassign_agent(&fact.agent, &fact.to);
+                registry.reassign_agent(place, &fact.agent, &fact.to);
                 let key = Key::Agent(self.names.take(fact.agent.as_str()));
                 self.mark(place, key, How::AgentReassigned);
             }

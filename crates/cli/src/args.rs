@@ -16,6 +16,7 @@ mod grants;
 mod local;
 mod registry;
 mod schema;
+mod tools;
 
 pub(crate) use approvals::{Approvals, ApprovalsVerb, Approve, Deny, No, Yes};
 pub(crate) use grants::{Part, Review};
@@ -25,11 +26,11 @@ pub(crate) use local::{
     Completions, Demo, DemoServer, Dump, Gateway, Info, Ledger, LedgerVerb, Serve, Verify,
 };
 pub(crate) use registry::{
-    Agent, AgentVerb, Key, KeyVerb, Owner, OwnerVerb, Properties, PropertiesVerb, Task, TaskVerb,
-    Whose,
+    Agent, AgentVerb, DelegateVerb, Key, KeyVerb, Owner, OwnerVerb, Properties, PropertiesVerb,
+    Task, TaskVerb, Whose,
 };
-
 pub(crate) use schema::{Schema, SchemaVerb};
+pub(crate) use tools::{Config, ConfigVerb, Tool, ToolVerb};
 
 use crate::command::bench;
 
@@ -64,6 +65,8 @@ pub(crate) enum Command {
     Task(Task),
     /// Properties of owners, agents and resources, for policies to read
     Properties(Properties),
+    /// Tools: the definitions that they are held to
+    Tool(Tool),
     /// Policies: what may be granted at all, in Cedar
     Policy(Policy),
     /// Input schemas: which arguments of an action policies may read, and as what
@@ -95,6 +98,8 @@ pub(crate) enum Command {
     Ledger(Ledger),
     /// API keys
     Key(Key),
+    /// Settings: how the ledger decides, where that is a matter of choice
+    Config(Config),
     /// Look for what is wrong with a server, its data directory and its NATS
     Doctor(Doctor),
     /// Measure
@@ -431,6 +436,7 @@ impl Command {
             Self::Agent(args) => args.access.json,
             Self::Task(args) => args.access.json,
             Self::Properties(args) => args.access.json,
+            Self::Tool(args) => args.access.json,
             Self::Policy(args) => args.access.json,
             Self::Schema(args) => args.access.json,
             Self::Grant(args) => args.access.json,
@@ -447,6 +453,7 @@ impl Command {
             Self::Verify(args) => args.json,
             Self::Ledger(args) => args.json,
             Self::Key(args) => args.access.json,
+            Self::Config(args) => args.access.json,
             Self::Doctor(args) => args.access.json,
             Self::Gateway(_) | Self::DemoServer(_) | Self::Bench(_) | Self::Completions(_) => false,
         }

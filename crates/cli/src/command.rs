@@ -13,6 +13,7 @@ pub(crate) mod bench;
 
 mod agent;
 mod approvals;
+mod config;
 mod demo_server;
 mod doctor;
 mod events;
@@ -32,6 +33,7 @@ mod schema;
 mod serve;
 mod sql;
 mod task;
+mod tool;
 mod verify;
 mod watch;
 
@@ -53,6 +55,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Agent(args) => online(&args.access, |http| agent::run(args.verb, http))?,
         Command::Task(args) => online(&args.access, |http| task::run(args.verb, http))?,
         Command::Properties(args) => online(&args.access, |http| properties::run(args.verb, http))?,
+        Command::Tool(args) => online(&args.access, |http| tool::run(args.verb, http))?,
         Command::Policy(args) => policy::run(args)?,
         Command::Schema(args) => online(&args.access, |http| schema::run(args.verb, http))?,
         Command::Grant(args) => online(&args.access, |http| grant::run(args.verb, http))?,
@@ -78,6 +81,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Verify(args) => verify::run(&args)?,
         Command::Ledger(args) => ledger::run(args)?,
         Command::Key(args) => online(&args.access, |http| key::run(args.verb, http))?,
+        Command::Config(args) => online(&args.access, |http| config::run(args.verb, http))?,
         Command::Doctor(args) => return doctor::run(&args),
         Command::Bench(args) => bench::run(&args)?,
         Command::Completions(args) => {

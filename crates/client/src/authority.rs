@@ -149,7 +149,8 @@ impl Ask {
         Subject {
             grant: permit.grant,
             agent: Some(&self.agent),
-            owner: permit.owner.as_ref().or(self.on_behalf_of.as_ref()),
+            // The human may be a delegate of the owner's: where the permit says nothing, nobody knows.
+            owner: permit.owner.as_ref(),
             task: self.task,
             tool: Some(&self.tool),
             action: &self.action,

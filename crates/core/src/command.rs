@@ -5,8 +5,8 @@ use std::fmt;
 
 use crate::arguments::Arguments;
 use crate::event::{
-    Actor, AgentSettings, Constraint, DenialCode, DenialsAggregated, Effect, Enforcer, Entity,
-    Outcome, RequestKey, Review, Role, Scope, Selector, TraceId,
+    Actor, AgentSettings, ConfigChanged, Constraint, DenialCode, DenialsAggregated, Effect,
+    Enforcer, Entity, Outcome, RequestKey, Review, Role, Scope, Selector, TraceId,
 };
 use crate::id::{
     Action, AgentId, ApprovalId, CallId, CredentialId, GrantId, GrantRequestId, GroupId, OwnerId,
@@ -82,6 +82,37 @@ pub enum Command {
         /// Why.
         reason: Option<Text>,
     },
+    /// Let a human act through an owner's agents.
+    AddDelegate {
+        /// Whose agents.
+        owner: OwnerId,
+        /// Who may.
+        delegate: OwnerId,
+        /// Until when, if not until it is taken back.
+        expires_at: Option<Time>,
+    },
+    /// Take that back.
+    RemoveDelegate {
+        /// Whose agents.
+        owner: OwnerId,
+        /// Who no longer may.
+        delegate: OwnerId,
+        /// Why.
+        reason: Option<Text>,
+    },
+    /// Give an agent to another owner.
+    ReassignAgent(ReassignAgent),
+    /// Hold a tool to a definition.
+    PinTool(PinTool),
+    /// Hold a tool to no definition any more.
+    UnpinTool {
+        /// Which.
+        tool: ToolId,
+        /// Why.
+        reason: Option<Text>,
+    },
+    /// Write how the ledger decides, where that is a matter of choice.
+    Configure(ConfigChanged),
     /// Write what is known of an owner, an agent or a resource.
     PutEntity {
         /// Of what.
@@ -250,6 +281,32 @@ pub struct WriteAgent {
     pub owner: OwnerId,
     /// The rest.
     pub settings: AgentSettings,
+}
+
+/// Fields of [`Command::ReassignAgent`].
+#[derive(Debug, Clone)]
+pub struct ReassignAgent {
+    /// Who.
+    pub agent: AgentId,
+    /// For whom it is to act.
+    pub to: OwnerId,
+    /// Why.
+    pub reason: Option<Text>,
+}
+
+/// Fields of [`Command::PinTool`].
+#[derive(Debug, Clone)]
+pub struct PinTool {
+    /// Which.
+    pub tool: ToolId,
+    /// Hash of its definition.
+    pub hash: Digest,
+    /// What it does to the world: calls count as this where they claim less.
+    pub effect: Option<Effect>,
+    /// Arguments that name what it acts on: JSON pointers (RFC 6901).
+    pub targets: Vec<Text>,
+    /// What is known of its data flow, such as `reads:private`.
+    pub labels: BTreeSet<Text>,
 }
 
 /// Fields of [`Command::IssueCredential`].
@@ -523,6 +580,8 @@ pub struct Decision {
 pub struct Allowed {
     /// The grant that was used.
     pub grant: GrantId,
+    /// On whose authority, so that a revocation of the owner finds the call.
+    pub owner: OwnerId,
     /// Until when it lives.
     pub expires_at: Time,
     /// Uses left after this one.

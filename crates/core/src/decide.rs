@@ -10,15 +10,18 @@ use crate::time::{Span, Time};
 
 mod approval;
 mod call;
+mod config;
 mod delegate;
 mod disclosed;
 mod entity;
 mod grant;
+mod ownership;
 mod policy;
 mod registry;
 mod review;
 mod revoke;
 mod task;
+mod tool;
 
 pub use approval::{APPROVALS_EACH_MAX, APPROVALS_MAX};
 pub use call::{JIT_TTL, JIT_USES, POLICIES_NAMED_MAX, would_allow};
@@ -26,9 +29,11 @@ pub use delegate::{DELEGATIONS_MAX, DEPTH_MAX};
 pub use disclosed::{DISCLOSED_BYTES_MAX, DISCLOSED_MAX, is_recordable};
 pub use entity::ENTITIES_MAX;
 pub use grant::{REQUESTS_EACH_MAX, TTL_MAX, USES_MAX};
+pub use ownership::{DELEGATES_MAX, TASKS_CLOSED_EACH};
 pub use policy::SCHEMAS_MAX;
 pub use registry::{RISK_MAX, ROTATION_OVERLAP_MAX};
 pub use task::{TARGETS_MAX, TASKS_EACH_MAX};
+pub use tool::{LABELS_MAX, TARGET_POINTERS_MAX};
 
 /// How long an allowed call may be repeated to a caller that did not hear the answer.
 pub const ALLOW_REPEATED: Span = Span::minutes(1);
@@ -69,7 +74,7 @@ fn answer(draft: &mut Draft<'_>) -> Result<Answer, Refusal> {
     if let Some(answer) = repeated(draft.state, draft.submission, draft.now) {
         return Ok(answer);
     }
-    permitted(draft.state, caller, draft.submission)?;
+    permitted(draft.state, caller, draft.submission, draft.now)?;
     Ok(carry_out(draft))
 }
 
@@ -133,7 +138,7 @@ impl Draft<'_> {
 
     fn about(&self, cause: Option<u64>) -> About {
         let on_behalf_of = if let Command::Authorize(call) = &self.submission.command {
-            call.on_behalf_of.clone()
+            call::human_of(&self.submission.actor).or(call.on_behalf_of.as_ref()).cloned()
         } else {
             self.state.human(&self.submission.actor).cloned()
         };
@@ -180,6 +185,16 @@ fn carry_out(draft: &mut Draft<'_>) -> Answer {
             registry::reinstate_agent(draft, agent, reason)
         }
         Command::RetireAgent { agent, reason } => registry::retire_agent(draft, agent, reason),
+        Command::AddDelegate { owner, delegate, expires_at } => {
+            ownership::add_delegate(draft, owner, delegate, *expires_at)
+        }
+        Command::RemoveDelegate { owner, delegate, reason } => {
+            ownership::remove_delegate(draft, owner, delegate, reason)
+        }
+        Command::ReassignAgent(reassign) => ownership::reassign(draft, reassign),
+        Command::PinTool(pin) => tool::pin(draft, pin),
+        Command::UnpinTool { tool, reason } => tool::unpin(draft, tool, reason),
+        Command::Configure(config) => config::configure(draft, config),
         Command::PutEntity { entity, properties } => entity::put(draft, entity, properties),
         Command::RemoveEntity { entity } => entity::remove(draft, entity),
         Command::IssueCredential(issue) => registry::issue_credential(draft, issue),
@@ -275,6 +290,7 @@ fn permitted(
     state: &State,
     caller: Option<Caller<'_>>,
     submission: &Submission,
+    now: Time,
 ) -> Result<(), Refusal> {
     let Some(caller) = caller else { return Ok(()) };
     let role = caller.role;
@@ -284,7 +300,7 @@ fn permitted(
         Role::Enforcer => enforcer_may(&submission.command),
         Role::Agent => {
             agent_may(state, caller.agent, &submission.command)
-                && human_may(state, caller.agent, submission)
+                && human_may(state, caller.agent, submission, now)
         }
         Role::Approver => {
             approver_may(&submission.command)
@@ -317,6 +333,7 @@ const fn operator_may(command: &Command) -> bool {
             | Command::RemovePolicy { .. }
             | Command::PutSchema { .. }
             | Command::ActivatePolicies
+            | Command::Configure(_)
             | Command::IssueCredential(_)
             | Command::RotateCredential(_)
             | Command::RevokeCredential { .. }
@@ -338,25 +355,24 @@ const fn enforcer_may(command: &Command) -> bool {
     )
 }
 
-/// Whom an approval asks for is decided by the person who holds the key, and not by its role.
-const fn approver_may(command: &Command) -> bool {
-    matches!(command, Command::Approve { .. } | Command::DenyApproval { .. })
-}
-
-/// What an agent asks for with a token, it asks for by a human who may act through it. That the human of a call
-/// does not is for the decision to say, and to record; what only ends something is nobody's loss.
-fn human_may(state: &State, agent: Option<&AgentId>, submission: &Submission) -> bool {
+/// What an agent asks for or gives on with a token, it does by a human who may act through it. That the
+/// human of a call may not is for the decision to say, and to record; what only ends something is
+/// nobody's loss.
+fn human_may(state: &State, agent: Option<&AgentId>, submission: &Submission, now: Time) -> bool {
     let asks = matches!(
         submission.command,
         Command::RequestGrant(_) | Command::OpenTask(_) | Command::DelegateGrant(_)
     );
     let owner = agent.and_then(|agent| state.agents().get(agent)).map(|agent| &agent.owner);
-    match &submission.actor {
-        Actor::Token { owner: human, .. } => {
-            !asks || owner.is_some_and(|owner| state.speaks_for(human, owner))
-        }
-        Actor::Credential { .. } | Actor::System => true,
+    match (call::human_of(&submission.actor), owner) {
+        (Some(human), Some(owner)) => !asks || state.speaks_for(human, owner, now),
+        (Some(_), None) | (None, _) => true,
     }
+}
+
+/// Whom an approval asks for is decided by the person who holds the key, and not by its role.
+const fn approver_may(command: &Command) -> bool {
+    matches!(command, Command::Approve { .. } | Command::DenyApproval { .. })
 }
 
 /// An agent speaks for itself only.
@@ -394,6 +410,12 @@ fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool
         | Command::SuspendAgent { .. }
         | Command::ReinstateAgent { .. }
         | Command::RetireAgent { .. }
+        | Command::AddDelegate { .. }
+        | Command::RemoveDelegate { .. }
+        | Command::ReassignAgent(_)
+        | Command::PinTool(_)
+        | Command::UnpinTool { .. }
+        | Command::Configure(_)
         | Command::PutEntity { .. }
         | Command::RemoveEntity { .. }
         | Command::IssueCredential(_)

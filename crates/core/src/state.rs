@@ -23,6 +23,7 @@ mod history;
 mod marks;
 mod memos;
 mod registry;
+mod tools;
 mod view;
 
 pub use approvals::{Approval, ApprovalStatus, Approvals, Said};
@@ -33,6 +34,7 @@ pub use marks::{Covered, Marks};
 pub(crate) use memos::CALL_AUTHORIZED;
 pub use memos::Memo;
 pub use registry::{Agent, AgentStatus, Credential, Owner, PendingRequest, Task};
+pub use tools::{Change, TOOLS_MAX, Tool, Tools};
 pub use view::{CredentialView, Verdicts, View};
 
 /// The state of one ledger.
@@ -54,6 +56,7 @@ pub struct State {
     /// The same tasks by agent, to count them.
     tasks_of: BTreeSet<(AgentId, TaskId)>,
     requests: BTreeMap<GrantRequestId, PendingRequest>,
+    tools: Tools,
     staged: BTreeMap<PolicyId, String>,
     active: BTreeMap<PolicyId, String>,
     staged_schemas: InputSchemas,
@@ -89,6 +92,7 @@ impl State {
         self.memos.remember(place, event);
         self.feed.take(place, event);
         self.apply_fact(place, &event.fact);
+        self.approvals.asked(place, event);
         let marks = &mut self.marks;
         self.grants.forget(place.time, |id| marks.forget_grant(id));
         self.approvals.forget(place.time);
@@ -116,7 +120,10 @@ impl State {
             | Fact::CredentialRevoked(_)
             | Fact::CredentialLimited(_)
             | Fact::TaskOpened(_)
-            | Fact::TaskClosed(_) => self.apply_registry(place, fact),
+            | Fact::TaskClosed(_)
+            | Fact::DelegateAdded(_)
+            | Fact::DelegateRemoved(_)
+            | Fact::AgentReassigned(_) => self.apply_registry(place, fact),
             Fact::PolicyPut(fact) => {
                 self.staged.insert(fact.policy.clone(), fact.text.clone());
             }
@@ -155,13 +162,9 @@ impl State {
                 Detector::BreakGlass => {}
             },
             Fact::ConfigChanged(fact) => self.config = fact.clone(),
-            // No command of this version writes these: what they mean comes with their commands.
-            Fact::DelegateAdded(_)
-            | Fact::DelegateRemoved(_)
-            | Fact::AgentReassigned(_)
-            | Fact::ToolPinned(_)
-            | Fact::ToolUnpinned(_)
-            | Fact::ToolChanged(_) => {}
+            Fact::ToolPinned(_) | Fact::ToolUnpinned(_) | Fact::ToolChanged(_) => {
+                self.apply_tool(place, fact);
+            }
             Fact::ApprovalRequested(_)
             | Fact::ApprovalGranted(_)
             | Fact::ApprovalDenied(_)
@@ -281,6 +284,12 @@ impl State {
     #[must_use]
     pub const fn requests(&self) -> &BTreeMap<GrantRequestId, PendingRequest> {
         &self.requests
+    }
+
+    /// Tools that are held to a definition.
+    #[must_use]
+    pub const fn tools(&self) -> &Tools {
+        &self.tools
     }
 
     /// Policies on the stage, by id.
@@ -456,6 +465,9 @@ impl State {
             &state.entities,
             &state.credentials,
         );
+        for (id, tool) in state.tools.all() {
+            state.view.set_tool(state.next_index, id, tool.pinned.effect);
+        }
         Ok(state)
     }
 }

@@ -22,11 +22,13 @@ mod laws {
     mod enforcement;
     mod feed_faults;
     mod naive;
+    mod ownership;
     mod properties;
     mod refusals;
     mod retries;
     mod review;
     mod roles;
     mod schemas;
+    mod tools;
     mod widening;
 }

@@ -54,10 +54,14 @@ pub struct Definition {
     pub hints: Hints,
 }
 
-/// The tools that were listed in this session.
+/// The tools that were listed in this session since the server last said that they have changed.
 #[derive(Debug, Default)]
 pub struct Catalog {
     tools: BTreeMap<String, Definition>,
+    /// How often the server has said so.
+    generation: u64,
+    /// Whether there is nothing more to learn.
+    whole: bool,
 }
 
 #[derive(Deserialize)]
@@ -77,9 +81,38 @@ struct Tool {
 }
 
 impl Catalog {
-    /// Takes the tools from a result of `tools/list`. What is not understood is not taken, so that
-    /// its tools go without a hash.
-    pub fn learn(&mut self, result: &str) {
+    /// How often the server has said that its tools have changed.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The server says that its tools have changed: nothing is known of them any more.
+    pub fn changed(&mut self) {
+        self.tools.clear();
+        self.generation += 1;
+        self.whole = false;
+    }
+
+    /// All was learned of this generation that there is to learn.
+    pub const fn learned_all(&mut self, generation: u64) {
+        self.whole |= generation == self.generation;
+    }
+
+    /// Whether to ask for the list of tools would say anything new of `tool`.
+    #[must_use]
+    pub fn knows(&self, tool: &str) -> bool {
+        self.whole || self.tools.contains_key(tool)
+    }
+
+    /// Takes the tools from a result of `tools/list`, which was asked for in this generation: an
+    /// older one says what was so before a change. What is not understood is not taken, so that its
+    /// tools go without a hash.
+    pub fn learn(&mut self, generation: u64, result: &str) {
+        if generation != self.generation {
+            tracing::debug!("a list of tools from before they changed is not taken");
+            return;
+        }
         let listed = match parse_strict(result.as_bytes(), LIMITS) {
             Ok(listed) => listed,
             Err(error) => {
@@ -120,7 +153,7 @@ mod tests {
 
     fn learned(tools: &str) -> Catalog {
         let mut catalog = Catalog::default();
-        catalog.learn(&format!(r#"{{"tools":{tools}}}"#));
+        catalog.learn(0, &format!(r#"{{"tools":{tools}}}"#));
         catalog
     }
 
@@ -152,6 +185,21 @@ mod tests {
         for bad in [r#"[{"name":"t","name":"u"}]"#, r#"[{"nam":"t"}]"#, "7"] {
             assert_eq!(learned(bad).of("t"), Definition::default(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_change_makes_everything_unknown_and_older_lists_worthless() {
+        let mut catalog = learned(r#"[{"name":"t"}]"#);
+        assert!(catalog.knows("t") && !catalog.knows("u"));
+        catalog.learned_all(0);
+        assert!(catalog.knows("u"));
+        catalog.changed();
+        assert!(!catalog.knows("t") && catalog.of("t") == Definition::default());
+        catalog.learn(0, r#"{"tools":[{"name":"t"}]}"#);
+        catalog.learned_all(0);
+        assert!(!catalog.knows("t"));
+        catalog.learn(catalog.generation(), r#"{"tools":[{"name":"t"}]}"#);
+        assert!(catalog.knows("t") && catalog.of("t").hash.is_some());
     }
 
     #[test]

@@ -11,6 +11,10 @@
 //!   never passed on, is dropped;
 //! - a call that asks to become a task is refused: it would outlive what can be cut.
 //!
+//! **Tools.** A call is decided about with the hash of its tool's definition. Where the client has not
+//! listed the tool, or the server has said since that its tools changed, the gate asks for the list
+//! itself before it decides (`listing`).
+//!
 //! **Revocation.** The loop holds a lease with the authority and follows its feed ([`Pulse`]), under
 //! the rules of [`enforce::Guard`]. An item that names a running call cuts it: the server is told to
 //! cancel, the client gets a result that says so, and `cut` is recorded; a late answer is dropped.
@@ -28,6 +32,7 @@
 mod calls;
 mod cut;
 mod decide;
+mod listing;
 mod pass;
 mod people;
 mod writer;
@@ -47,7 +52,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::catalog::Catalog;
-use crate::frame::{CLIENT_FRAME_BYTES_MAX, Line, Lines, SERVER_FRAME_BYTES_MAX};
+use crate::frame::{CLIENT_FRAME_BYTES_MAX, Key, Line, Lines, SERVER_FRAME_BYTES_MAX};
 use crate::mapping::Mapping;
 use crate::upstream::{Reader, Upstream};
 
@@ -55,6 +60,7 @@ use calls::Requests;
 pub use calls::{CALLS_MAX, REQUESTS_MAX};
 pub use decide::JUSTIFICATION;
 use decide::{Decided, Waiting};
+use listing::Listing;
 use writer::Outbox;
 
 /// How long requests in flight may still take when the client has closed its side.
@@ -113,7 +119,8 @@ pub async fn run<A: Authority>(
 ) -> Ending {
     let Upstream { reader, writer, process } = upstream;
     let (client, client_writer) = Outbox::new(to_client, CALLS_MAX + REQUESTS_MAX);
-    let (server, server_writer) = Outbox::new(writer, 2 * CALLS_MAX);
+    // A call and its cancellation each, and what the gate asks for itself.
+    let (server, server_writer) = Outbox::new(writer, 2 * CALLS_MAX + 1);
     let mut sources = Sources {
         client: Lines::new(from_client, CLIENT_FRAME_BYTES_MAX),
         server: Lines::new(reader, SERVER_FRAME_BYTES_MAX),
@@ -217,6 +224,14 @@ struct Session<A> {
     client: Outbox,
     server: Outbox,
     catalog: Catalog,
+    /// Whether the server has answered the handshake.
+    greeted: bool,
+    /// The list of tools that the gate itself asks for.
+    listing: Option<Listing>,
+    /// How often it has; numbers the ids.
+    listed: u64,
+    /// Calls that wait for it, in their order.
+    unlisted: Vec<Key>,
     requests: Requests,
     deciding: FuturesUnordered<BoxFuture<'static, Decided>>,
     reports: FuturesUnordered<BoxFuture<'static, ()>>,
@@ -242,6 +257,10 @@ impl<A: Authority> Session<A> {
             client,
             server,
             catalog: Catalog::default(),
+            greeted: false,
+            listing: None,
+            listed: 0,
+            unlisted: Vec::new(),
             requests: Requests::default(),
             deciding: FuturesUnordered::new(),
             reports: FuturesUnordered::new(),
@@ -287,8 +306,10 @@ impl<A: Authority> Session<A> {
         let lease = self.guard.lease_ends().filter(|_| depends);
         let lease = lease.map(|ends| self.pulse.clock().moment(ends));
         let waiting = self.waiting.iter().map(|call| call.until);
+        let listing = self.listing.iter().filter(|_| !self.unlisted.is_empty());
+        let listing = listing.map(|listing| listing.until);
         let unsent = self.requests.running().filter_map(|(_, call)| call.leave.open_until());
-        waiting.chain(unsent).chain(lease).chain(self.draining).min()
+        waiting.chain(listing).chain(unsent).chain(lease).chain(self.draining).min()
     }
 
     /// Waits, not for long, until every decision is known and every outcome recorded.

@@ -35,9 +35,8 @@ enum Context<'a> {
         #[schema(value_type = String)]
         grant_id: GrantId,
         /// On whose authority, so that a revocation of the owner finds the call.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        #[schema(value_type = Option<String>)]
-        owner: Option<&'a OwnerId>,
+        #[schema(value_type = String)]
+        owner: &'a OwnerId,
         /// Until when the grant lives.
         expires_at: String,
         /// Uses left after this one.
@@ -123,11 +122,11 @@ pub(super) fn alone(decision: &Body) -> Response {
 }
 
 /// The decision in a reply of the ledger.
-pub(super) fn of(reply: Reply, owner: Option<&OwnerId>) -> Result<Body, Problem> {
+pub(super) fn of(reply: Reply) -> Result<Body, Problem> {
     let receipt = reply.receipt.map(|r| Receipt { index: r.index, link: r.link });
     match reply.answer {
         Answer::Decided(decision) => match decision.result {
-            Ok(allowed) => allow(decision.call, &allowed, owner, receipt.filter(|_| reply.durable)),
+            Ok(allowed) => allow(decision.call, &allowed, receipt.filter(|_| reply.durable)),
             Err(Denied { code, message, approval }) => denied(code, &message, approval, receipt),
         },
         Answer::Refused(refusal) => match unrecorded(refusal.code) {
@@ -164,18 +163,13 @@ pub(super) fn of_nobody(kind: &str) -> Result<Body, Problem> {
 }
 
 /// Nothing is allowed without a receipt: what is not on the chain did not happen.
-fn allow(
-    call_id: CallId,
-    allowed: &Allowed,
-    owner: Option<&OwnerId>,
-    receipt: Option<Receipt>,
-) -> Result<Body, Problem> {
+fn allow(call_id: CallId, allowed: &Allowed, receipt: Option<Receipt>) -> Result<Body, Problem> {
     let Some(receipt) = receipt else {
         return deny(DenialCode::Unavailable, "it could not be recorded", None);
     };
     let context = Context::Allowed {
         grant_id: allowed.grant,
-        owner,
+        owner: &allowed.owner,
         expires_at: moment::text(allowed.expires_at),
         uses_left: allowed.uses_left,
         rests_on: &allowed.rests_on,
@@ -225,15 +219,20 @@ mod tests {
     use super::*;
 
     async fn body(reply: Reply) -> serde_json::Value {
-        let response = alone(&of(reply, None).unwrap());
+        let response = alone(&of(reply).unwrap());
         assert_eq!(response.status(), StatusCode::OK);
         let bytes = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
         serde_json::from_slice(&bytes).unwrap()
     }
 
     fn allowed(durable: bool, receipt: bool) -> Reply {
-        let allowed =
-            Allowed { grant: GrantId(41), expires_at: Time(0), uses_left: 0, rests_on: vec![] };
+        let allowed = Allowed {
+            grant: GrantId(41),
+            owner: OwnerId::new("alice").unwrap(),
+            expires_at: Time(0),
+            uses_left: 0,
+            rests_on: vec![],
+        };
         let result = Ok(allowed);
         Reply {
             answer: Answer::Decided(Decided { call: CallId(42), result, repeats: None }),
@@ -250,6 +249,7 @@ mod tests {
         let context = &body["context"];
         assert_eq!(context["grant_id"], "grant_41");
         assert_eq!(context["call_id"], "call_42");
+        assert_eq!(context["owner"], "alice");
         assert_eq!(context["expires_at"], "1970-01-01T00:00:00Z");
         assert_eq!(context["receipt"]["link"], "01".repeat(32));
     }
@@ -276,7 +276,7 @@ mod tests {
             assert!(body["context"].get("receipt").is_none());
         }
         for code in [RefusalCode::NotPermitted, RefusalCode::CredentialInvalid] {
-            assert!(of(refused(code), None).is_err());
+            assert!(of(refused(code)).is_err());
         }
     }
 }

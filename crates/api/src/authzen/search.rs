@@ -211,7 +211,7 @@ fn subjects(state: &state::State, search: Search, now: bailiwick_core::time::Tim
     let shown = |id: &str| json!({"type": kind, "id": id});
     let after = search.after.clone().map_or(Bound::Unbounded, Bound::Excluded);
     let through = match &search.authorize.subject {
-        // Of people who act through an agent, its owner alone may.
+        // Of people who act through an agent, its owner and the owner's delegates may.
         Subject::Agent(_) => kind != AGENT,
         Subject::Person(_) => false,
     };

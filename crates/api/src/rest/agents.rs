@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use bailiwick_core::command::{Command, WriteAgent};
+use bailiwick_core::command::{Command, ReassignAgent, WriteAgent};
 use bailiwick_core::event::{AgentSettings, Allow, Selector};
 use bailiwick_core::id::{ActionPattern, AgentId, GroupId, OwnerId, Text};
 use bailiwick_core::state::{self, AgentStatus};
@@ -60,6 +60,17 @@ pub(crate) struct AllowBody {
     /// Until when, if not for the agent's whole life; RFC 3339.
     #[serde(default)]
     expires_at: Option<String>,
+}
+
+/// Where an agent is to go.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Reassign {
+    /// The human it is to act for.
+    to: String,
+    /// Words for people.
+    #[serde(default)]
+    reason: Option<String>,
 }
 
 /// An agent as it stands.
@@ -273,6 +284,26 @@ pub(crate) async fn retire(
     Told { body, about }: Told<Why>,
 ) -> Result<Response, Problem> {
     let command = Command::RetireAgent { agent: AgentId::new(&name)?, reason: body.text()? };
+    let outcome = desk.submit(&caller, about, command).await?;
+    Ok(changed(&outcome, name))
+}
+
+/// Give an agent to another owner. Its grants have ended, its tasks are closed, and what it asked for
+/// is turned down; its keys stay.
+#[utoipa::path(post, path = "/v1/agents/{id}/reassign", tag = "agents",
+    params(("id" = String, Path)), request_body = Reassign,
+    responses((status = 200, body = Recorded), (status = "default", body = Details)))]
+pub(crate) async fn reassign(
+    State(desk): State<Arc<Desk>>,
+    caller: Caller,
+    Named(name): Named,
+    Told { body, about }: Told<Reassign>,
+) -> Result<Response, Problem> {
+    let command = Command::ReassignAgent(ReassignAgent {
+        agent: AgentId::new(&name)?,
+        to: OwnerId::new(&body.to)?,
+        reason: text(body.reason.as_deref())?,
+    });
     let outcome = desk.submit(&caller, about, command).await?;
     Ok(changed(&outcome, name))
 }

@@ -166,7 +166,7 @@ pub(crate) struct Approved {
 enum Sight {
     All,
     Agent(AgentId),
-    /// Those that the person who holds the key can answer, or is the owner of.
+    /// Those that the person who holds the key can answer with a yes or a no.
     Answerable(Actor),
 }
 
@@ -184,15 +184,14 @@ impl Sight {
         if caller.role == Role::Enforcer { Ok(Self::All) } else { Self::of(caller) }
     }
 
-    fn shows(&self, state: &state::State, approval: &state::Approval) -> bool {
-        let asked = &approval.asked;
+    fn shows(&self, state: &state::State, approval: &state::Approval, now: Time) -> bool {
         match self {
             Self::All => true,
-            Self::Agent(own) => asked.call.agent.as_ref() == Some(own),
-            Self::Answerable(actor) => state.person(actor).is_some_and(|person| {
-                *person == asked.owner
-                    || asked.needs.iter().any(|rule| state.counts_for(person, rule, asked))
-            }),
+            Self::Agent(own) => approval.asked.call.agent.as_ref() == Some(own),
+            Self::Answerable(actor) => {
+                let person = state.person(actor);
+                person.is_some_and(|person| state.may_turn_down(person, approval, now))
+            }
         }
     }
 }
@@ -218,7 +217,7 @@ pub(crate) async fn list(
             let (known, _) = standing(state, *id, approval, now);
             let fits = status.is_none_or(|status| status == known)
                 && agent.as_ref().is_none_or(|a| approval.asked.call.agent.as_ref() == Some(a))
-                && sight.shows(state, approval);
+                && sight.shows(state, approval, now);
             fits.then(|| show(state, *id, approval, now))
         })
     });
@@ -262,7 +261,7 @@ pub(crate) async fn get(
 async fn read(desk: &Desk, id: ApprovalId, sight: Sight) -> Result<Approval, Problem> {
     let now = desk.ledger.now();
     let found = desk.read(move |state| {
-        let approval = state.approvals().get(id).filter(|known| sight.shows(state, known));
+        let approval = state.approvals().get(id).filter(|known| sight.shows(state, known, now));
         approval.map(|approval| show(state, id, approval, now))
     });
     found.await?.ok_or_else(|| NOT_FOUND.with(format!("`{id}` is not known, or ended long ago")))

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Why;
+use super::delegates::{self, Delegate};
 use crate::auth::{Caller, READERS};
 use crate::body::{Asked, Named, Told};
 use crate::command::{Recorded, changed, created, json};
@@ -60,6 +61,8 @@ pub(crate) struct Owner {
     disabled: bool,
     /// The revocation whose suspension holds until lifted.
     suspended_by: Option<String>,
+    /// Humans who may act through the owner's agents.
+    delegates: Vec<Delegate>,
     /// When registered.
     registered_at: String,
 }
@@ -90,6 +93,7 @@ fn show(state: &state::State, id: &OwnerId, owner: &state::Owner) -> Owner {
         groups: owner.written.groups.clone(),
         disabled: owner.disabled,
         suspended_by: suspended_by(state, &Selector::Owner(id.clone())),
+        delegates: delegates::of(owner),
         registered_at: moment::text(owner.registered),
     }
 }

@@ -19,10 +19,8 @@ const ROLES: [Role; 6] =
 pub(crate) struct Identity {
     /// Who says so.
     pub(crate) issuer: Text,
-    /// In whose name.
+    /// In whose name: an agent's that comes in its own is its owner's.
     pub(crate) owner: OwnerId,
-    /// Whether the token itself says so; else an agent comes in its own name, and it is its owner.
-    pub(crate) names_owner: bool,
     /// Which agent acts; with role `agent`, and only then.
     pub(crate) agent: Option<AgentId>,
     /// What it may do.
@@ -49,7 +47,7 @@ pub(super) fn of(
         let owner = if names_owner { Some(owner(human.as_deref())?) } else { owner_of(&agent) };
         let owner = owner.ok_or(Refused::NotPermitted("the token's agent is not registered"))?;
         let (agent, role) = (Some(agent), Role::Agent);
-        return Ok(Identity { issuer, owner, names_owner, agent, role, before, until });
+        return Ok(Identity { issuer, owner, agent, role, before, until });
     }
     let before = Vec::new();
     if let Ok(agent) = AgentId::new(&subject)
@@ -60,8 +58,8 @@ pub(super) fn of(
         if subject != client {
             return Err(Refused::NotPermitted("the token's subject is an agent's name"));
         }
-        let (agent, role, names_owner) = (Some(agent), Role::Agent, false);
-        return Ok(Identity { issuer, owner, names_owner, agent, role, before, until });
+        let (agent, role) = (Some(agent), Role::Agent);
+        return Ok(Identity { issuer, owner, agent, role, before, until });
     }
     let given: Vec<_> = roles.iter().filter_map(|value| trusted.roles.get(value)).collect();
     let role = ROLES.into_iter().find(|role| given.contains(&role));
@@ -70,7 +68,7 @@ pub(super) fn of(
     if AgentId::new(owner.as_str()).is_ok_and(|name| owner_of(&name).is_some()) {
         return Err(Refused::NotPermitted("the token's human has an agent's name"));
     }
-    Ok(Identity { issuer, owner, names_owner: true, agent: None, role, before, until })
+    Ok(Identity { issuer, owner, agent: None, role, before, until })
 }
 
 fn owner(human: Option<&str>) -> Result<OwnerId, Refused> {

@@ -388,8 +388,8 @@ async fn an_agents_token_opens_nothing_but_the_agents_own_door() {
     // Nor may it say that it asks for another human than its token's.
     let mut other = question();
     other["context"]["on_behalf_of"] = json!("mallory");
-    refused(&house.ask(&token, &other).await, 403, "insufficient_scope");
     assert_eq!(house.events(), before);
+    denied(&house, &token, &other, "not_owner").await;
     assert_eq!(house.get_as(&token, "/v1/agents/a1").await.status, 200);
 }
 
@@ -430,6 +430,31 @@ async fn a_valid_token_of_the_wrong_human_or_of_no_agent_is_denied_on_the_record
     }
     assert_eq!(house.events(), before);
     allowed(&ask(&house, &issuer.agent()).await);
+}
+
+#[tokio::test]
+async fn a_delegate_acts_through_the_agent_until_that_is_taken_back() {
+    let issuer = Issuer::open(Key::ec()).await;
+    let house = house(vec![issuer.trusted()]).await;
+    house.post("/v1/owners", json!({"owner": "bob"})).await.done();
+    let bobs = issuer.token(json!({"sub": "bob", "act": {"sub": "a1"}}));
+    refused(&house.get_as(&bobs, "/v1/agents/a1").await, 403, "insufficient_scope");
+    denied(&house, &bobs, &question(), "not_owner").await;
+    house.put("/v1/owners/alice/delegates/bob", json!({})).await.done();
+    let event = allowed_event(&house, &bobs).await;
+    assert_eq!(event["about"]["on_behalf_of"], "bob");
+    assert_eq!(house.get_as(&bobs, "/v1/agents/a1").await.status, 200);
+    house.post_as(&bobs, "/v1/tasks", json!({"agent": "a1"})).await.done();
+    // That is through the agent alone: alice's own role is not bob's.
+    let person = issuer.token(json!({"sub": "bob", "scope": ""}));
+    refused(&house.get_as(&person, "/v1/agents/a1").await, 403, "insufficient_scope");
+    house.post("/v1/owners/bob/disable", json!({})).await.done();
+    refused(&house.get_as(&bobs, "/v1/agents/a1").await, 401, "invalid_token");
+    denied(&house, &bobs, &question(), "not_owner").await;
+    house.post("/v1/owners/bob/enable", json!({})).await.done();
+    house.post("/v1/owners/alice/delegates/bob/remove", json!({})).await.done();
+    denied(&house, &bobs, &question(), "not_owner").await;
+    refused(&house.get_as(&bobs, "/v1/agents/a1").await, 403, "insufficient_scope");
 }
 
 #[tokio::test]

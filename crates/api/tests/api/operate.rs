@@ -80,7 +80,7 @@ async fn the_openapi_document_names_every_route_and_no_other() {
     assert_eq!(routed.len(), paths.len());
     for path in routed {
         let methods = paths.get(path).unwrap_or_else(|| panic!("{path} is not described"));
-        let concrete = path.replace("{id}", "x").replace("{index}", "0");
+        let concrete = path.replace("{id}", "x").replace("{delegate}", "y").replace("{index}", "0");
         for method in methods.as_object().unwrap().keys() {
             let method = method.to_uppercase().parse().unwrap();
             let answer = house.send(method, &concrete, "", &[], "").await;

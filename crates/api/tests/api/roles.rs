@@ -55,6 +55,9 @@ async fn every_route_takes_its_own_roles_and_no_other() {
         ("/v1/events", readers),
         ("/v1/events/0", readers),
         ("/v1/credentials", readers),
+        ("/v1/tools", readers),
+        ("/v1/tools/crm%2Fx", readers),
+        ("/v1/config", readers),
     ] {
         assert_eq!(allowed(&house, Method::GET, path, Value::Null).await, roles, "GET {path}");
     }
@@ -62,6 +65,9 @@ async fn every_route_takes_its_own_roles_and_no_other() {
     for (path, body, roles) in [
         ("/v1/owners", json!({"owner": "bob"}), runners),
         ("/v1/agents/a9/suspend", json!({}), runners),
+        ("/v1/agents/a9/reassign", json!({"to": "bob"}), runners),
+        ("/v1/tools/crm%2Fx/unpin", json!({}), runners),
+        ("/v1/owners/alice/delegates/bob/remove", json!({}), runners),
         ("/v1/tasks", json!({"agent": "a1"}), &["admin", "operator", "enforcer", "agent"]),
         ("/v1/tasks", json!({"agent": "a2"}), &["admin", "operator", "enforcer"]),
         ("/v1/policies/activate", json!({}), &["admin"]),
@@ -84,6 +90,14 @@ async fn every_route_takes_its_own_roles_and_no_other() {
         ("/access/v1/evaluation", question(), &["admin", "enforcer", "agent"]),
     ] {
         assert_eq!(allowed(&house, Method::POST, path, body).await, roles, "POST {path}");
+    }
+    let config = json!({"pinning": "first_use", "approval_ttl": "10m"});
+    for (path, body, roles) in [
+        ("/v1/tools/crm%2Fx", json!({"hash": "ab".repeat(32)}), runners),
+        ("/v1/owners/alice/delegates/bob", json!({}), runners),
+        ("/v1/config", config, &["admin"]),
+    ] {
+        assert_eq!(allowed(&house, Method::PUT, path, body).await, roles, "PUT {path}");
     }
     let path = "/v1/enforcement-points/g1";
     let leave = allowed(&house, Method::DELETE, path, Value::Null).await;

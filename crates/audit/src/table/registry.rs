@@ -271,8 +271,14 @@ impl Registry {
         });
     }
 
-    pub(crate) fn reassign_agent(&mut self, agent: &AgentId, to: &OwnerId) {
+    /// The transfer closes every task of the agent; those with an event of their own get that
+    /// event's reason.
+    pub(crate) fn reassign_agent(&mut self, place: Place, agent: &AgentId, to: &OwnerId) {
         self.change_agent(agent, |row| row.fact.owner = to.clone());
+        let open = |task: &&mut Task| task.fact.agent == *agent && task.closed.is_none();
+        for task in self.tasks.rows_mut().iter_mut().filter(open) {
+            task.closed = Some((place.time, None));
+        }
     }
 
     pub(crate) fn retire_agent(&mut self, place: Place, agent: &AgentId, reason: Option<&Text>) {

@@ -49,6 +49,33 @@ pub(crate) enum OwnerVerb {
         #[arg(long, value_name = "TEXT")]
         reason: Option<Text>,
     },
+    /// Humans who may act through an owner's agents, within the owner's rights
+    #[command(subcommand)]
+    Delegate(DelegateVerb),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DelegateVerb {
+    /// Let a human act through an owner's agents, or say anew for how long
+    Add {
+        /// Whose agents
+        owner: OwnerId,
+        /// Who may
+        delegate: OwnerId,
+        /// For how long, such as `8h` [default: until it is taken back]
+        #[arg(long, value_name = "LENGTH")]
+        ttl: Option<Span>,
+    },
+    /// Take that back, at once
+    Remove {
+        /// Whose agents
+        owner: OwnerId,
+        /// Who no longer may
+        delegate: OwnerId,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<Text>,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -157,6 +184,17 @@ pub(crate) enum AgentVerb {
     Reinstate {
         /// Its name
         agent: AgentId,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<Text>,
+    },
+    /// Give an agent to another owner; its grants end, its tasks are closed, its keys stay
+    Reassign {
+        /// Its name
+        agent: AgentId,
+        /// The human it is to act for
+        #[arg(long)]
+        to: OwnerId,
         /// Why
         #[arg(long, value_name = "TEXT")]
         reason: Option<Text>,

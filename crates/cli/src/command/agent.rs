@@ -51,6 +51,12 @@ pub(super) async fn run(verb: AgentVerb, desk: Desk) -> Result<()> {
             act(&desk, &agent, "reinstate", "may act again; earlier grants stay ended", reason)
                 .await
         }
+        AgentVerb::Reassign { agent, to, reason } => {
+            let path = path(["v1", "agents", agent.as_str(), "reassign"]);
+            let body = json!({"to": to, "reason": reason});
+            let what = format!("agent {agent} acts for {to}; what it had before has ended");
+            desk.tell(&what, &path, &body).await
+        }
         AgentVerb::Retire { agent, reason } => {
             act(&desk, &agent, "retire", "is retired for good", reason).await
         }

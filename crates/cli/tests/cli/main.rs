@@ -11,6 +11,7 @@ mod grants;
 mod nats;
 mod offline;
 mod policy;
+mod registry;
 mod revoke;
 mod server;
 mod story;

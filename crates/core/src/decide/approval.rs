@@ -1,9 +1,10 @@
 //! Approvals: put to people when policy says so, answered by people, and by nobody else.
 //!
-//! A yes is bound to the digest of what was shown, counts for the rules that its person meets, and
-//! counts once. The last one needed issues the grant in the same step; the grant is held to the
-//! very call that people saw, and policy is asked again at every use. Once a request has expired or
-//! was withdrawn the same question makes a new one; while a person's no stands, it does not.
+//! A yes is bound to the digest of what was shown, counts for the rules that its person meets
+//! ([`counts_for`](crate::state::State::counts_for) says whose yes counts for which), and counts once.
+//! The last one needed issues the grant in the same step; the grant is held to the very call that
+//! people saw, and policy is asked again at every use. Once a request has expired or was withdrawn
+//! the same question makes a new one; while a person's no stands, it does not.
 
 use std::collections::BTreeSet;
 
@@ -15,9 +16,9 @@ use crate::event::{
     ApprovalWithdrawn, Call, Constraint, DenialCode, Fact, GrantDenied, GrantIssued, Issuance,
     Scope,
 };
-use crate::id::{ApprovalId, GrantRequestId, OwnerId, PolicyId, Text};
+use crate::id::{AgentId, ApprovalId, GrantRequestId, OwnerId, PolicyId, Text};
 use crate::record::hash::Digest;
-use crate::state::{Approval, ApprovalStatus};
+use crate::state::{Approval, ApprovalStatus, Holder};
 use crate::time::{Span, Time};
 
 /// The most requests of one agent, or of one person, that may wait for people.
@@ -145,7 +146,7 @@ fn has_room(draft: &Draft<'_>, asked: &ApprovalRequested, gone: usize) -> Result
     let holder = Approval::holder_of(asked);
     let (most, of) = if approvals.waiting() >= APPROVALS_MAX + gone {
         (APPROVALS_MAX, "")
-    } else if approvals.waiting_of(&holder) >= APPROVALS_EACH_MAX + gone {
+    } else if approvals.waiting_of(&holder).count() >= APPROVALS_EACH_MAX + gone {
         (APPROVALS_EACH_MAX, " of it")
     } else {
         return Ok(());
@@ -203,9 +204,13 @@ pub(super) fn approve(
     };
     let state = draft.state;
     let asked = &approval.asked;
-    if !asked.needs.iter().any(|rule| state.counts_for(person, rule, asked)) {
+    let counts = |rule: &ApprovalRule| state.counts_for(person, rule, approval, draft.now);
+    if !asked.needs.iter().any(counts) {
         let message = if *person == asked.owner {
             format!("`{id}` is for `{person}`'s own agent: nobody approves that for themselves")
+        } else if state.is_own(person, approval, draft.now) {
+            let own = "or might have through the agent: nobody approves that for themselves";
+            format!("`{person}` asked for `{id}`, {own}")
         } else {
             format!("`{id}` is for others to approve than `{person}`")
         };
@@ -225,7 +230,7 @@ pub(super) fn approve(
         return Answer::Done(Done { kind: 103, index, grant: None, repeats: None });
     }
     let yes: BTreeSet<OwnerId> = approval.yes().chain([person]).cloned().collect();
-    let complete = state.is_complete(asked, &yes);
+    let complete = state.is_complete(approval, &yes, draft.now);
     let (by, reason) = (person.clone(), reason.clone());
     let fact = ApprovalGranted { approval: id, by, shown, complete, reason };
     let index = draft.record_because(id.0, Fact::ApprovalGranted(fact));
@@ -265,9 +270,7 @@ pub(super) fn deny(draft: &mut Draft<'_>, id: ApprovalId, reason: &Option<Text>)
         Ok(both) => both,
         Err(answer) => return answer,
     };
-    let asked = &approval.asked;
-    let may_approve = asked.needs.iter().any(|rule| draft.state.counts_for(person, rule, asked));
-    if !may_approve && *person != asked.owner {
+    if !draft.state.may_turn_down(person, approval, draft.now) {
         let message = format!("`{id}` is for others to answer than `{person}`");
         return refuse(RefusalCode::NotPermitted, message);
     }
@@ -284,6 +287,16 @@ pub(super) fn withdraw(draft: &mut Draft<'_>, id: ApprovalId, reason: &Option<Te
     let fact = Fact::ApprovalWithdrawn(ApprovalWithdrawn { approval: id, reason: reason.clone() });
     let index = draft.record_because(id.0, fact);
     Answer::Done(Done { kind: 104, index, grant: None, repeats: None })
+}
+
+/// Records that what an agent waits for is over, because of the event `cause`. What it asked for with a
+/// request is for the caller to turn down.
+pub(super) fn void(draft: &mut Draft<'_>, agent: &AgentId, cause: u64) {
+    let state = draft.state;
+    for approval in state.approvals().waiting_of(&Holder::Agent(agent.clone())) {
+        let over = Fact::ApprovalExpired(ApprovalExpired { approval });
+        draft.record_by_system(Some(cause), over);
+    }
 }
 
 /// Records approvals whose time is over, a bounded number at a time.

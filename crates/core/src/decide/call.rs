@@ -18,19 +18,21 @@ use crate::event::{
 };
 use crate::id::{AgentId, CallId, GrantId, OwnerId, PolicyId, Text};
 use crate::record::hash::Digest;
-use crate::state::{
-    Agent, AgentStatus, CALL_AUTHORIZED, Covered, Grant, Holder, Memo, OpenCall, Owner, State,
-};
+use crate::state::{Agent, CALL_AUTHORIZED, Covered, Grant, Holder, Memo, OpenCall, State};
 use crate::time::{Span, Time};
 use live::Seen;
 use message::message;
 pub(super) use policies::{PolicySays, policies_for};
 use policies::{ask_policies, named};
+use standing::{agrees, on_behalf, standing};
+pub(super) use standing::{alive, human_of};
 
 mod glass;
 mod live;
 mod message;
+mod pin;
 mod policies;
+mod standing;
 
 /// How long a grant issued at a call lives when no policy says so.
 pub const JIT_TTL: Span = Span::minutes(5);
@@ -84,12 +86,15 @@ struct Party<'a> {
 }
 
 pub(super) fn authorize(draft: &mut Draft<'_>, ask: &Authorize) -> Answer {
+    let ask = &*on_behalf(draft.submission, ask);
     let (disclosed, fit) = match disclosed::of(draft, ask) {
         Ok(fields) => (fields, Ok(())),
         Err(code) => (BTreeMap::new(), Err(Denial::from(code))),
     };
-    let checked =
-        fit.and_then(|()| check_id(draft, ask)).and_then(|()| check(draft.state, ask, draft.now));
+    let checked = fit
+        .and_then(|()| check_id(draft, ask))
+        .and_then(|()| agrees(draft.submission, ask))
+        .and_then(|()| check(draft.state, ask, draft.now));
     let call = call_of(draft.state, ask, disclosed);
     match checked {
         Ok(permit) => allow(draft, ask, call, permit),
@@ -180,10 +185,7 @@ fn permitted<'a>(
     now: Time,
 ) -> Result<(Party<'a>, PolicySays), Denial> {
     let party = standing(state, ask, now)?;
-    if state.marks().suspension(covered(&party, ask, None)).is_some() {
-        return Err(DenialCode::Suspended.into());
-    }
-    // Check 3, the tool's pin, joins here with the tool registry.
+    pin::check(state, &party, ask)?;
     if let Some((_, agent)) = party.agent {
         allowlisted(agent, ask, now)?;
     }
@@ -201,43 +203,6 @@ fn covered<'a>(party: &Party<'a>, ask: &'a Authorize, grant: Option<GrantId>) ->
         task: ask.task,
         tool: ask.tool.as_ref(),
         resource: &ask.resource,
-    }
-}
-
-/// Check 1: agent, owner and task are registered, active and alive, and the human is the owner.
-fn standing<'a>(state: &'a State, ask: &'a Authorize, now: Time) -> Result<Party<'a>, Denial> {
-    let party = match &ask.subject {
-        Subject::Agent(id) => {
-            let (id, agent) = state.agents().get_key_value(id).ok_or(DenialCode::AgentUnknown)?;
-            alive(agent, now)?;
-            Party { agent: Some((id, agent)), owner: &agent.owner }
-        }
-        Subject::Person(owner) => Party { agent: None, owner },
-    };
-    let owner: Option<&Owner> = state.owners().get(party.owner);
-    if owner.is_none_or(|owner| owner.disabled) {
-        return Err(DenialCode::OwnerDisabled.into());
-    }
-    if ask.on_behalf_of.as_ref().is_some_and(|human| human != party.owner) {
-        return Err(DenialCode::NotOwner.into());
-    }
-    let Some(id) = ask.task else { return Ok(party) };
-    let agent = party.agent.map(|(id, _)| id);
-    match state.tasks().get(&id) {
-        Some(task) if Some(&task.opened.agent) == agent => Ok(party),
-        _ => Err(DenialCode::TaskClosed.into()),
-    }
-}
-
-/// Whether an agent may act at all.
-pub(super) fn alive(agent: &Agent, now: Time) -> Result<(), DenialCode> {
-    match agent.status {
-        AgentStatus::Suspended => Err(DenialCode::AgentSuspended),
-        AgentStatus::Retired => Err(DenialCode::AgentRetired),
-        AgentStatus::Active if agent.settings.expires_at.is_some_and(|end| now >= end) => {
-            Err(DenialCode::AgentExpired)
-        }
-        AgentStatus::Active => Ok(()),
     }
 }
 
@@ -339,6 +304,9 @@ fn just_in_time(
 
 fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> Answer {
     let policy_hash = draft.state.policy_hash();
+    let Some(owner) = call.owner.clone() else {
+        return deny(draft, call, DenialCode::OwnerDisabled.into());
+    };
     let (grant, expires_at, line) = match permit.source {
         Source::Held(id) => {
             let Some(grant) = draft.state.grants().get(id) else {
@@ -347,16 +315,13 @@ fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> 
             (id, grant.expires_at, lineage::uses_left(draft.state, id))
         }
         Source::JustInTime(ttl, max_uses) => {
-            let Some(owner) = call.owner.clone() else {
-                return deny(draft, call, DenialCode::OwnerDisabled.into());
-            };
             let not_before = draft.next_time();
             let expires_at = not_before.after(ttl);
             let issuance =
                 if permit.breakglass { Issuance::BreakGlass } else { Issuance::JustInTime };
             let index = draft.record(Fact::GrantIssued(GrantIssued {
                 agent: call.agent.clone(),
-                owner,
+                owner: owner.clone(),
                 task: call.task,
                 tool: call.tool.clone(),
                 action: call.action.clone(),
@@ -393,12 +358,15 @@ fn allow(draft: &mut Draft<'_>, ask: &Authorize, call: Call, permit: Permit) -> 
         read: permit.seen.read,
         shadow: permit.seen.shadow,
     };
+    if let Some(pin) = pin::first_use(draft, ask) {
+        draft.record(pin);
+    }
     let index = draft.record_because(grant.0, Fact::CallAuthorized(fact));
     for (grant, _) in line.into_iter().filter(|(_, left)| *left == 0) {
         draft.record_by_system(Some(index), Fact::GrantExhausted(GrantEnded { grant }));
     }
     let rests_on = lineage::rests_on(draft.state, grant);
-    let allowed = Allowed { grant, expires_at, uses_left, rests_on };
+    let allowed = Allowed { grant, owner, expires_at, uses_left, rests_on };
     Answer::Decided(Decision { call: CallId(index), result: Ok(allowed), repeats: None })
 }
 
@@ -416,7 +384,9 @@ fn deny(draft: &mut Draft<'_>, call: Call, denial: Denial) -> Answer {
         shadow: seen.shadow,
         approval: denial.approval.as_ref().map(|approval| approval.id),
     };
-    let cause = tear_down(draft, &fact).or(fact.approval.map(|approval| approval.0));
+    let cause = pin::changed(draft, &fact)
+        .or_else(|| tear_down(draft, &fact))
+        .or(fact.approval.map(|approval| approval.0));
     let index = match cause {
         Some(cause) => draft.record_because(cause, Fact::CallDenied(fact)),
         None => draft.record(Fact::CallDenied(fact)),
@@ -474,7 +444,7 @@ pub(super) fn call_of(state: &State, ask: &Authorize, disclosed: BTreeMap<Text, 
         tool_hash: ask.tool_hash,
         action: ask.action.clone(),
         resource: ask.resource.clone(),
-        effect: ask.effect,
+        effect: state.view().effect_of(ask),
         arguments: ask.arguments,
         disclosed,
         justification: ask.justification.clone(),
@@ -493,22 +463,23 @@ pub(super) fn repeated(
     now: Time,
 ) -> Option<Answer> {
     let Command::Authorize(ask) = &submission.command else { return None };
-    let open = repeatable(state, ask, memo, now).ok()?;
+    let ask = on_behalf(submission, ask);
+    let (open, owner) = repeatable(state, &ask, memo, now).ok()?;
     let OpenCall { grant, expires_at, uses_left, .. } = *open;
     let rests_on = lineage::rests_on(state, grant);
-    let allowed = Allowed { grant, expires_at, uses_left, rests_on };
+    let allowed = Allowed { grant, owner: owner.clone(), expires_at, uses_left, rests_on };
     let (call, repeats) = (CallId(memo.index), Some(memo.link));
     Some(Answer::Decided(Decision { call, result: Ok(allowed), repeats }))
 }
 
 /// The call that was allowed before, if it may be allowed once more: it has not ended, it would be
-/// permitted today, and nobody took back what it uses.
+/// permitted today, and nobody took back what it uses. With it comes on whose authority.
 fn repeatable<'a>(
     state: &'a State,
-    ask: &Authorize,
+    ask: &'a Authorize,
     memo: &Memo,
     now: Time,
-) -> Result<&'a OpenCall, Denial> {
+) -> Result<(&'a OpenCall, &'a OwnerId), Denial> {
     let open = state.open_call(CallId(memo.index)).ok_or(DenialCode::IdReused)?;
     let (party, _) = permitted(state, ask, now)?;
     // What was used up at this very call may be forgotten by now; handed back, it would be known.
@@ -523,7 +494,7 @@ fn repeatable<'a>(
     } else if now >= open.since.after(ALLOW_REPEATED) {
         Err(DenialCode::IdReused.into())
     } else {
-        Ok(open)
+        Ok((open, party.owner))
     }
 }
 

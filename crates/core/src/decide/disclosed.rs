@@ -45,11 +45,15 @@ pub(super) fn fields(ask: &Authorize) -> Option<BTreeMap<Text, Text>> {
 
 /// Properties and the environment decide: an agent cannot say its own, whoever forgot to strip them.
 fn told_by_who_may(draft: &Draft<'_>, ask: &Authorize) -> bool {
-    let may = match &draft.submission.actor {
+    may_tell(&draft.submission.actor) || (ask.told.is_none() && ask.environment.is_none())
+}
+
+/// Whether somebody is believed in what they say of a call's parties and of its tool.
+pub(super) const fn may_tell(actor: &Actor) -> bool {
+    match actor {
         Actor::System => true,
         Actor::Credential { role, .. } | Actor::Token { role, .. } => {
             matches!(role, Role::Admin | Role::Enforcer)
         }
-    };
-    may || (ask.told.is_none() && ask.environment.is_none())
+    }
 }

@@ -6,7 +6,9 @@ use std::ops::Bound;
 use super::marks::Covered;
 use super::{Holder, State};
 use crate::approval::{denied_digest, is_met_by, question_digest};
-use crate::event::{Actor, ApprovalRequested, ApprovalRule, Fact, GrantIssued, Place, Scope};
+use crate::event::{
+    Actor, ApprovalRequested, ApprovalRule, Event, Fact, GrantIssued, Place, Scope,
+};
 use crate::id::{ApprovalId, GrantId, GrantRequestId, OwnerId, Text};
 use crate::record::hash::Digest;
 use crate::time::{Span, Time};
@@ -88,6 +90,8 @@ pub struct Approval {
     pub said: Vec<Said>,
     /// The grant that came of it.
     pub grant: Option<GrantId>,
+    /// In whose name it was asked, beside the owner's: none of these answers it with a yes.
+    pub asked_by: BTreeSet<OwnerId>,
 }
 
 impl Approval {
@@ -178,11 +182,10 @@ impl Approvals {
         self.pending.len()
     }
 
-    /// How many of one holder wait.
-    #[must_use]
-    pub fn waiting_of(&self, holder: &Holder) -> usize {
+    /// Those of one holder that wait, the oldest first.
+    pub fn waiting_of(&self, holder: &Holder) -> impl Iterator<Item = ApprovalId> {
         let all = (holder.clone(), ApprovalId(0))..=(holder.clone(), ApprovalId(u64::MAX));
-        self.by_holder.range(all).count()
+        self.by_holder.range(all).map(|(_, id)| *id)
     }
 
     /// The one that waits for an answer to this question.
@@ -232,6 +235,7 @@ impl Approvals {
             ended: None,
             said: Vec::new(),
             grant: None,
+            asked_by: BTreeSet::new(),
         };
         self.by_question.insert(question_digest(asked), id);
         self.by_expiry.insert((asked.expires_at, id));
@@ -240,6 +244,23 @@ impl Approvals {
             self.by_request.insert(request, id);
         }
         self.pending.insert(id, Box::new(approval));
+    }
+
+    /// Remembers in whose name something was asked, also where it had been asked before.
+    pub(super) fn asked(&mut self, place: Place, event: &Event) {
+        let Some(human) = &event.about.on_behalf_of else { return };
+        let id = if let Fact::ApprovalRequested(_) = &event.fact {
+            ApprovalId(place.index)
+        } else if let Fact::CallDenied(denied) = &event.fact
+            && let Some(id) = denied.approval
+        {
+            id
+        } else {
+            return;
+        };
+        if let Some(approval) = self.pending.get_mut(&id).filter(|a| a.asked.owner != *human) {
+            approval.asked_by.insert(human.clone());
+        }
     }
 
     fn say(&mut self, id: ApprovalId, said: Said) {
@@ -424,31 +445,56 @@ impl State {
         self.owners.get(owner).is_some_and(|owner| !owner.disabled)
     }
 
-    /// Whether this person, as the registry knows them now, is one of those that `rule` asks for. A
-    /// group's rule never counts the owner of what asks.
+    /// Whether this person, as the registry knows them at `now`, is one of those that `rule` asks for.
+    ///
+    /// Nobody approves what is their own, unless policy asks for just that. The rule `owner` does: it
+    /// counts the owner in person and never a delegate, who acts through the owner's agents and
+    /// decides nothing for the owner. A group's rule asks for somebody else: of its members it counts
+    /// neither the owner, nor who may act through the agent as the owner's delegate now, nor anybody in
+    /// whose name the same was asked, a delegate who is none any more among them. Since it is read anew
+    /// for every yes when the last one comes, who becomes a delegate or asks after saying yes does not
+    /// count either.
     #[must_use]
     pub fn counts_for(
         &self,
         person: &OwnerId,
         rule: &ApprovalRule,
-        asked: &ApprovalRequested,
+        approval: &Approval,
+        now: Time,
     ) -> bool {
         let known = self.owners.get(person).filter(|owner| !owner.disabled);
         known.is_some_and(|owner| match rule {
-            ApprovalRule::Owner => *person == asked.owner,
+            ApprovalRule::Owner => *person == approval.asked.owner,
             ApprovalRule::Group { group, .. } => {
-                *person != asked.owner && owner.written.groups.contains(group)
+                owner.written.groups.contains(group) && !self.is_own(person, approval, now)
             }
         })
+    }
+
+    /// Whether this person asked, or might have through the agent.
+    pub(crate) fn is_own(&self, person: &OwnerId, approval: &Approval, now: Time) -> bool {
+        let asked = &approval.asked;
+        *person == asked.owner
+            || approval.asked_by.contains(person)
+            || (asked.call.agent.is_some() && self.is_delegate(person, &asked.owner, now))
+    }
+
+    /// Whether this person may say no: who may say yes, and whose own it is, since that only narrows.
+    #[must_use]
+    pub fn may_turn_down(&self, person: &OwnerId, approval: &Approval, now: Time) -> bool {
+        let mut needs = approval.asked.needs.iter();
+        self.is_own(person, approval, now)
+            || needs.any(|rule| self.counts_for(person, rule, approval, now))
     }
 
     /// Whether every rule is met once these people have said yes. Who left a group meanwhile, or
     /// was disabled, does not count any more.
     #[must_use]
-    pub fn is_complete(&self, asked: &ApprovalRequested, yes: &BTreeSet<OwnerId>) -> bool {
+    pub fn is_complete(&self, approval: &Approval, yes: &BTreeSet<OwnerId>, now: Time) -> bool {
+        let asked = &approval.asked;
         !asked.needs.is_empty()
             && asked.needs.iter().all(|rule| {
-                let people = yes.iter().filter(|person| self.counts_for(person, rule, asked));
+                let people = yes.iter().filter(|one| self.counts_for(one, rule, approval, now));
                 let least = match rule {
                     ApprovalRule::Owner => 1,
                     ApprovalRule::Group { count, .. } => *count,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::State;
 use crate::event::{
-    AgentSettings, AgentWritten, Entity, Fact, GrantRequested, OwnerWritten, Place, Role,
-    TaskOpened,
+    AgentReassigned, AgentSettings, AgentWritten, Entity, Fact, GrantRequested, OwnerWritten,
+    Place, Role, Selector, TaskOpened,
 };
 use crate::id::{AgentId, GrantRequestId, OwnerId, TaskId};
 use crate::record::hash::Digest;
@@ -23,6 +23,8 @@ pub struct Owner {
     pub written: OwnerWritten,
     /// Whether everything under the owner is stopped.
     pub disabled: bool,
+    /// Humans who may act through the owner's agents, with the end of that.
+    pub delegates: BTreeMap<OwnerId, Option<Time>>,
     /// When registered.
     pub registered: Time,
 }
@@ -138,27 +140,69 @@ impl State {
             self.tasks.insert(TaskId(place.index), task);
             self.tasks_of.insert((fact.agent.clone(), TaskId(place.index)));
         } else if let Fact::TaskClosed(fact) = fact {
-            if let Some(task) = self.tasks.remove(&fact.task) {
-                self.probing.task_closed(&task.opened.agent, fact.task);
-                self.history.task_closed(&task.opened.agent, fact.task);
-                self.marks.forget_task(fact.task);
-                self.tasks_of.remove(&(task.opened.agent, fact.task));
-            }
+            self.close_task(fact.task);
         } else if let Fact::EntityPut(fact) = fact {
             self.entities.insert(fact.entity.clone(), fact.properties.clone());
             self.show_entity(&fact.entity);
         } else if let Fact::EntityRemoved(fact) = fact {
             self.entities.remove(&fact.entity);
             self.show_entity(&fact.entity);
+        } else if let Fact::DelegateAdded(fact) = fact {
+            if let Some(owner) = self.owners.get_mut(&fact.owner) {
+                owner.delegates.retain(|_, until| until.is_none_or(|end| place.time < end));
+                owner.delegates.insert(fact.delegate.clone(), fact.expires_at);
+            }
+        } else if let Fact::DelegateRemoved(fact) = fact {
+            if let Some(owner) = self.owners.get_mut(&fact.owner) {
+                owner.delegates.remove(&fact.delegate);
+            }
+        } else if let Fact::AgentReassigned(fact) = fact {
+            self.reassign(place, fact);
         } else {
             self.apply_credential(place, fact);
         }
     }
 
-    /// Whether a human may act through the agents of an owner.
+    fn close_task(&mut self, id: TaskId) {
+        if let Some(task) = self.tasks.remove(&id) {
+            self.probing.task_closed(&task.opened.agent, id);
+            self.history.task_closed(&task.opened.agent, id);
+            self.marks.forget_task(id);
+            self.tasks_of.remove(&(task.opened.agent, id));
+        }
+    }
+
+    /// Nothing of what an agent had under one owner goes with it to the next: grants end by the
+    /// agent's watermark, what it asked for is void, and its tasks are closed, also those that the
+    /// entry has no event for.
+    fn reassign(&mut self, place: Place, fact: &AgentReassigned) {
+        let Some(agent) = self.agents.get_mut(&fact.agent) else { return };
+        agent.owner = fact.to.clone();
+        let known = self.entities.get(&Entity::Agent(fact.agent.clone()));
+        self.view.set_agent(self.next_index, &fact.agent, agent, known);
+        self.marks.end_agent(place.index, &fact.agent);
+        self.requests.retain(|_, request| request.terms.agent != fact.agent);
+        let tasks: Vec<TaskId> = self.tasks_of(&fact.agent).collect();
+        tasks.into_iter().for_each(|task| self.close_task(task));
+    }
+
+    /// Whether a human may act through the agents of an owner at `now`: the owner, or a delegate of
+    /// the owner's who may act at all.
     #[must_use]
-    pub fn speaks_for(&self, human: &OwnerId, owner: &OwnerId) -> bool {
-        human == owner && self.owners.contains_key(owner)
+    pub fn speaks_for(&self, human: &OwnerId, owner: &OwnerId, now: Time) -> bool {
+        if human == owner {
+            return true;
+        }
+        self.is_delegate(human, owner, now)
+            && self.owners.get(human).is_some_and(|human| !human.disabled)
+            && self.marks.is_suspended(&Selector::Owner(human.clone())).is_none()
+    }
+
+    /// Whether a human is named as a delegate of an owner at `now`, though stopped otherwise perhaps.
+    #[must_use]
+    pub fn is_delegate(&self, human: &OwnerId, owner: &OwnerId, now: Time) -> bool {
+        let until = self.owners.get(owner).and_then(|owner| owner.delegates.get(human));
+        until.is_some_and(|until| until.is_none_or(|end| now < end))
     }
 
     /// Lets policies see what is known of an entity now.
@@ -210,6 +254,7 @@ impl State {
         let owner = Owner {
             written: written.clone(),
             disabled: old.is_some_and(|o| o.disabled),
+            delegates: old.map(|o| o.delegates.clone()).unwrap_or_default(),
             registered: old.map_or(place.time, |o| o.registered),
         };
         let known = self.entities.get(&Entity::Owner(written.owner.clone()));

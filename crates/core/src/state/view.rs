@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::registry::{Agent, Credential, Owner};
 use crate::command::{Authorize, Subject};
-use crate::event::{Entity, Role};
-use crate::id::{AgentId, CredentialId, OwnerId, PolicyId, Resource};
+use crate::event::{Effect, Entity, Role};
+use crate::id::{AgentId, CredentialId, OwnerId, PolicyId, Resource, ToolId};
 use crate::policy::{
     Context, Decision, InputSchemas, Live, PolicyIndex, PolicySet, Principal, Question, Verdict,
 };
@@ -95,6 +95,7 @@ pub struct View {
     disabled: Arc<BTreeSet<OwnerId>>,
     agents: Arc<BTreeMap<AgentId, (OwnerId, Arc<Principal>)>>,
     resources: Resources,
+    tools: Arc<BTreeMap<ToolId, Effect>>,
     credentials: Arc<BTreeMap<Digest, CredentialView>>,
 }
 
@@ -134,6 +135,14 @@ impl View {
     #[must_use]
     pub fn is_active(&self, owner: &OwnerId) -> bool {
         self.owners.contains_key(owner) && !self.disabled.contains(owner)
+    }
+
+    /// What a call does to the world: the stricter of what the enforcement point says and what the
+    /// tool is pinned as.
+    #[must_use]
+    pub fn effect_of(&self, call: &Authorize) -> Effect {
+        let pinned = call.tool.as_ref().and_then(|tool| self.tools.get(tool));
+        pinned.map_or(call.effect, |pinned| call.effect.max(*pinned))
     }
 
     /// Names of the policies at `indexes`.
@@ -189,7 +198,7 @@ impl View {
             of_resource,
             of_action: told.map(|told| &told.action),
             tool: call.tool.as_ref(),
-            effect: call.effect.as_str(),
+            effect: self.effect_of(call).as_str(),
             time: now,
             args: call.args.as_deref(),
             environment: call.environment.as_ref(),
@@ -263,6 +272,7 @@ impl Default for Derived {
             disabled: Arc::default(),
             agents: Arc::default(),
             resources: Resources::default(),
+            tools: Arc::default(),
             credentials: Arc::default(),
         }))
     }
@@ -329,6 +339,17 @@ impl Derived {
 
     pub(super) fn set_resource(&mut self, version: u64, id: &Resource, known: Option<&Properties>) {
         self.change(version).resources.set(id, known);
+    }
+
+    pub(super) fn set_tool(&mut self, version: u64, id: &ToolId, effect: Option<Effect>) {
+        if self.0.tools.get(id).copied() == effect {
+            return;
+        }
+        let tools = Arc::make_mut(&mut self.change(version).tools);
+        match effect {
+            Some(effect) => tools.insert(id.clone(), effect),
+            None => tools.remove(id),
+        };
     }
 
     pub(super) fn set_credential(

@@ -288,7 +288,9 @@ fn histories_meet_nearly_everything_that_there_is() {
             }
         }
     }
-    let expected = "agent_suspended agent_unknown approval_required delegated forbidden \
+    let expected = "agent.reassigned agent_suspended agent_unknown approval_required config.changed \
+        delegate.added delegate.removed delegated forbidden tool.changed tool.pinned tool.unpinned \
+        tool_changed tool_unpinned \
         grant_expired grant_revoked id_reused no_grant not_owner owner_disabled repeated suspended \
         task_closed tool_not_allowed agent.reinstated call.authorized call.denied call.finished \
         finding.raised grant.denied grant.exhausted grant.expired grant.issued grant.requested \

@@ -20,6 +20,7 @@ use super::harness::{
 };
 
 mod over;
+mod own;
 
 const OWNERS: &str = "permit (principal is Owner, action, resource);";
 const BY_OWNER: &[&str] =

@@ -1,7 +1,8 @@
 //! A grant given on: narrower in every dimension, used together, and dead with what it came from.
 
 use bailiwick_core::command::{
-    Answer, Authorize, Command, DelegateGrant, Done, IssueGrant, Refusal, RefusalCode,
+    Answer, Authorize, Command, DelegateGrant, Done, IssueGrant, ReassignAgent, Refusal,
+    RefusalCode,
 };
 use bailiwick_core::decide::{DELEGATIONS_MAX, DEPTH_MAX};
 use bailiwick_core::event::{DenialCode, Fact, GrantIssued, Issuance, Role, Selector};
@@ -9,8 +10,8 @@ use bailiwick_core::id::{GrantId, TaskId};
 use bailiwick_core::time::Span;
 
 use super::harness::{
-    ALL, JUST_IN_TIME, Ledger, actor, agent_key, ask, credential, id, issue, keyed, names, revoke,
-    submission, terms, with_task, with_tool, write_agent,
+    ALL, JUST_IN_TIME, Ledger, actor, agent_key, ask, credential, id, issue, keyed, names,
+    pin_tool, revoke, submission, terms, token, with_definition, with_task, with_tool, write_agent,
 };
 
 const CASE: &str = "crm://case/1";
@@ -61,6 +62,10 @@ fn issued(ledger: &Ledger, grant: GrantId) -> &GrantIssued {
         Fact::GrantIssued(fact) => fact,
         other => panic!("{other:?}"),
     }
+}
+
+fn reassign(agent: &str, to: &str) -> Command {
+    Command::ReassignAgent(ReassignAgent { agent: id(agent), to: id(to), reason: None })
 }
 
 fn read(agent: &str) -> Authorize {
@@ -248,6 +253,11 @@ fn a_part_dies_with_any_that_it_came_from() {
                 ledger.given(Command::ReinstateAgent { agent: id(holder), reason: None })
             }),
             end(|ledger, _| ledger.given(retire(holder))),
+            end(|ledger, _| ledger.given(reassign(holder, "bob"))),
+            end(|ledger, _| {
+                ledger.given(reassign(holder, "bob"));
+                ledger.given(reassign(holder, "alice"))
+            }),
             end(|ledger, _| {
                 ledger.given(revoke(Selector::Agent(id(holder))));
                 ledger.given(super::harness::lift(Selector::Agent(id(holder))))
@@ -261,6 +271,95 @@ fn a_part_dies_with_any_that_it_came_from() {
             end(|ledger, grants| ledger.given(Command::ReturnGrant { grant: grants[at + 1] }));
         ledger.allowed(read(holder));
     }
+}
+
+#[test]
+fn a_part_stays_with_the_owner_whose_it_was_when_its_holder_goes_to_another() {
+    let mut ledger = world();
+    let [root, child, grandchild] = three(&mut ledger);
+    ledger.given(reassign("fifth", "bob"));
+    assert_eq!(ledger.denied(read("fifth")), DenialCode::GrantRevoked);
+    for grant in [root, child] {
+        let over = DelegateGrant { max_uses: Some(1), ..part(grant, "fifth") };
+        assert_eq!(refused(&ledger, over).code, RefusalCode::OutOfRange, "it is bob's now");
+    }
+    assert_eq!(refused(&ledger, part(grandchild, "fourth")).code, RefusalCode::WrongState);
+    ledger.allowed(read("second"));
+    ledger.allowed(read("helper"));
+    // Nor does it come back with it.
+    ledger.given(reassign("fifth", "alice"));
+    assert_eq!(ledger.denied(read("fifth")), DenialCode::GrantRevoked);
+}
+
+#[test]
+fn a_part_dies_with_the_definition_of_its_tool_wherever_in_the_line_that_is_named() {
+    let tool = "crm/read";
+    let defined = |agent, n| with_definition(read(agent), tool, n);
+    let mut ledger = world();
+    let grants = three(&mut ledger);
+    ledger.given(Command::PinTool(pin_tool(tool, 1)));
+    for agent in ["helper", "second", "fifth"] {
+        let call = Command::Authorize(Box::new(defined(agent, 1)));
+        let asked = ledger.ask(&submission(actor(Role::Enforcer), call));
+        assert!(super::harness::is_allowed(&asked), "{agent}");
+    }
+    assert_eq!(ledger.denied(defined("third", 2)), DenialCode::ToolChanged);
+    // Given on under the change, and after it was answered: it rests on what came before.
+    let under = give(&mut ledger, part(grants[0], "fifth"));
+    ledger.given(Command::PinTool(pin_tool(tool, 2)));
+    let after = give(&mut ledger, part(grants[1], "fifth"));
+    for agent in ["helper", "second", "fifth"] {
+        let denied = ledger.denied(defined(agent, 2));
+        assert_eq!(denied, DenialCode::GrantRevoked, "{agent} {under} {after}");
+    }
+    // What nobody said of another tool still stands.
+    ledger.allowed(read("fifth"));
+    let fresh = root(&mut ledger, "helper");
+    give(&mut ledger, part(fresh, "second"));
+    ledger.allowed(defined("second", 2));
+}
+
+#[test]
+fn a_part_of_a_grant_for_one_tool_ends_when_that_comes_with_another_definition() {
+    let three_times = r#"@jit("true") @max_uses("3") permit (principal, action, resource);"#;
+    let mut ledger = Ledger::with_policies(&[three_times]);
+    let defined = |n| with_definition(read("helper"), "crm/read", n);
+    let held = ledger.allowed(defined(1));
+    let child = give(&mut ledger, part(held, "second"));
+    let check = |ledger: &Ledger| {
+        let grant = ledger.state.grants().get(child).unwrap();
+        ledger.state.check_grant(child, grant, ledger.now())
+    };
+    assert_eq!(issued(&ledger, child).tool, Some(id("crm/read")));
+    assert_eq!(check(&ledger), Ok(()));
+    assert_eq!(ledger.denied(defined(2)), DenialCode::ToolChanged);
+    ledger.given(Command::PinTool(pin_tool("crm/read", 2)));
+    assert_eq!(check(&ledger), Err(DenialCode::GrantRevoked));
+}
+
+#[test]
+fn a_running_call_names_whom_it_rests_on_so_that_a_transfer_cuts_it() {
+    let mut ledger = world();
+    three(&mut ledger);
+    let decision = ledger.call(read("fifth"));
+    let rests_on = decision.result.unwrap().rests_on;
+    let before = ledger.state.feed().last();
+    ledger.given(reassign("helper", "bob"));
+    let named: Vec<_> =
+        ledger.state.feed().after(before).unwrap().map(|item| item.selector.clone()).collect();
+    assert!(named.iter().any(|selector| rests_on.contains(selector)), "{named:?} {rests_on:?}");
+}
+
+#[test]
+fn an_agents_token_gives_nothing_on_by_a_human_who_may_not_act_through_it() {
+    let mut ledger = world();
+    let grant = root(&mut ledger, "helper");
+    let give_on = || Command::DelegateGrant(part(grant, "second"));
+    let refused = ledger.refused(token("helper", "bob"), give_on());
+    assert_eq!(refused, RefusalCode::NotPermitted);
+    let (owner, delegate) = (id("alice"), id("bob"));
+    ledger.given(Command::AddDelegate { owner, delegate, expires_at: None });
+    assert!(matches!(ledger.when(token("helper", "bob"), give_on()), Answer::Done(_)));
 }
 
 #[test]

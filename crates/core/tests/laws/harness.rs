@@ -5,8 +5,8 @@ use std::sync::Mutex;
 
 use bailiwick_core::command::{
     Answer, Authorize, Command, CreateLedger, Decision, Denied, Done, Finish, IssueCredential,
-    IssueGrant, OpenTask, Refusal, RefusalCode, RequestGrant, Revoke, RotateCredential, Subject,
-    Submission, WriteAgent, WriteOwner,
+    IssueGrant, OpenTask, PinTool, Refusal, RefusalCode, RequestGrant, Revoke, RotateCredential,
+    Subject, Submission, WriteAgent, WriteOwner,
 };
 use bailiwick_core::decide::{Decided, decide};
 use bailiwick_core::event::{
@@ -381,6 +381,31 @@ pub(super) fn ask_as(subject: Subject, action: &str, resource: &str) -> Authoriz
 pub(super) fn with_tool(mut ask: Authorize, tool: &str) -> Authorize {
     ask.tool = Some(id::<ToolId>(tool));
     ask
+}
+
+/// With a tool whose definition has the `n`-th hash.
+pub(super) fn with_definition(ask: Authorize, tool: &str, n: u8) -> Authorize {
+    Authorize { tool_hash: Some(Digest([n; 32])), ..with_tool(ask, tool) }
+}
+
+pub(super) fn pin_tool(tool: &str, n: u8) -> PinTool {
+    PinTool {
+        tool: id::<ToolId>(tool),
+        hash: Digest([n; 32]),
+        effect: None,
+        targets: Vec::new(),
+        labels: BTreeSet::new(),
+    }
+}
+
+/// The bearer of an agent's token that carries a human's authority.
+pub(super) fn token(agent: &str, human: &str) -> Actor {
+    Actor::Token {
+        issuer: text("https://issuer.example"),
+        owner: id::<OwnerId>(human),
+        agent: Some(id::<AgentId>(agent)),
+        role: Role::Agent,
+    }
 }
 
 pub(super) fn with_task(mut ask: Authorize, task: TaskId) -> Authorize {

@@ -3,10 +3,11 @@
 
 use bailiwick_core::arguments::Arguments;
 use bailiwick_core::command::{
-    Authorize, Command, DelegateGrant, IssueCredential, IssueGrant, Subject, Submission,
+    Authorize, Command, DelegateGrant, IssueCredential, IssueGrant, ReassignAgent, Subject,
+    Submission,
 };
-use bailiwick_core::event::{Actor, Fact, Recorded, Role, Selector};
-use bailiwick_core::id::{ApprovalId, CallId, GrantId, GrantRequestId, TaskId};
+use bailiwick_core::event::{Actor, ConfigChanged, Fact, Pinning, Recorded, Role, Selector};
+use bailiwick_core::id::{AgentId, ApprovalId, CallId, GrantId, GrantRequestId, TaskId};
 use bailiwick_core::record::hash::Digest;
 use bailiwick_core::state::{Grant, Holder};
 use bailiwick_core::time::{Span, Time};
@@ -16,7 +17,7 @@ use serde_json::json;
 use super::delegation::part;
 use super::harness::{
     Ledger, actor, agent_key, ask_as, credential, finish, id, issue, keyed, lift, open_task,
-    put_policy, revoke, submission, terms, with_tool, write_agent, write_owner,
+    pin_tool, put_policy, revoke, submission, terms, with_tool, write_agent, write_owner,
 };
 
 pub(super) const AGENTS: [&str; 4] = ["helper", "second", "third", "nobody"];
@@ -124,6 +125,16 @@ pub(super) enum Step {
     Enable(usize),
     Allowlist(usize, usize),
     UpdateOwner(usize),
+    AddDelegate {
+        owner: usize,
+        delegate: usize,
+        ttl: usize,
+    },
+    RemoveDelegate(usize, usize),
+    Reassign(usize, usize),
+    Pin(usize, u8),
+    Unpin(usize),
+    Configure(usize),
     Policy(usize, usize),
     Unpolicy(usize),
     Expire,
@@ -186,9 +197,24 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => n().prop_map(Step::Enable),
         2 => (n(), n()).prop_map(|(agent, list)| Step::Allowlist(agent, list)),
         1 => n().prop_map(Step::UpdateOwner),
+        4 => settings(),
         1 => (n(), n()).prop_map(|(name, text)| Step::Policy(name, text)),
         1 => n().prop_map(Step::Unpolicy),
         2 => Just(Step::Expire),
+    ]
+}
+
+/// What is settled of people and tools. Seldom, since it makes enforcement points ask again.
+fn settings() -> impl Strategy<Value = Step> {
+    let n = || 0..16_usize;
+    prop_oneof![
+        4 => (n(), n(), n())
+            .prop_map(|(owner, delegate, ttl)| Step::AddDelegate { owner, delegate, ttl }),
+        2 => (n(), n()).prop_map(|(owner, delegate)| Step::RemoveDelegate(owner, delegate)),
+        2 => (n(), n()).prop_map(|(agent, owner)| Step::Reassign(agent, owner)),
+        2 => (n(), 1..3_u8).prop_map(|(tool, hash)| Step::Pin(tool, hash)),
+        4 => n().prop_map(Step::Unpin),
+        2 => (0..3_usize).prop_map(Step::Configure),
     ]
 }
 
@@ -269,13 +295,20 @@ impl Story {
             }
             Step::Enable(n) => admin(Command::EnableOwner { owner: id(OWNERS[n % 3]) }),
             Step::Allowlist(agent, list) => {
-                let owner = if agent % 3 == 2 { "bob" } else { "alice" };
+                let agent = AGENTS[agent % 3];
+                let owner = &self.ledger.state.agents()[&id::<AgentId>(agent)].owner;
                 admin(Command::UpdateAgent(write_agent(
-                    AGENTS[agent % 3],
-                    owner,
+                    agent,
+                    owner.as_str(),
                     ALLOWLISTS[list % 4],
                 )))
             }
+            Step::AddDelegate { .. }
+            | Step::RemoveDelegate(..)
+            | Step::Reassign(..)
+            | Step::Pin(..)
+            | Step::Unpin(_)
+            | Step::Configure(_) => admin(self.of_registry(step)),
             Step::UpdateOwner(n) => admin(Command::UpdateOwner(write_owner(OWNERS[n % 3]))),
             Step::Policy(name, text) => {
                 let put = put_policy(&format!("p{}", name % 6), POLICIES[text % POLICIES.len()]);
@@ -286,6 +319,38 @@ impl Story {
                 [remove, Command::ActivatePolicies].into_iter().flat_map(admin).collect()
             }
             Step::Expire => system(Command::Expire),
+        }
+    }
+
+    fn of_registry(&self, step: &Step) -> Command {
+        let reason = None;
+        match step {
+            Step::AddDelegate { owner, delegate, ttl: n } => {
+                let ttl = Span([30_000, 900_000][n % 2]);
+                let expires_at = (*n != 0).then(|| self.ledger.now().after(ttl));
+                let (owner, delegate) = (id(OWNERS[owner % 2]), id(OWNERS[delegate % 3]));
+                Command::AddDelegate { owner, delegate, expires_at }
+            }
+            Step::RemoveDelegate(owner, delegate) => {
+                let (owner, delegate) = (id(OWNERS[owner % 2]), id(OWNERS[delegate % 3]));
+                let owners = self.ledger.state.owners().iter();
+                let mut known =
+                    owners.flat_map(|(id, of)| of.delegates.keys().map(move |d| (id, d)));
+                let (owner, delegate) =
+                    known.next().map_or((owner, delegate), |(o, d)| (o.clone(), d.clone()));
+                Command::RemoveDelegate { owner, delegate, reason }
+            }
+            Step::Reassign(agent, to) => {
+                let (agent, to) = (id(AGENTS[agent % 4]), id(OWNERS[to % 3]));
+                Command::ReassignAgent(ReassignAgent { agent, to, reason })
+            }
+            Step::Pin(tool, n) => Command::PinTool(pin_tool(ACTIONS[tool % 3], *n)),
+            Step::Unpin(tool) => Command::UnpinTool { tool: id(ACTIONS[tool % 2]), reason },
+            Step::Configure(n) => {
+                let pinning = if *n == 0 { Pinning::Operator } else { Pinning::FirstUse };
+                Command::Configure(ConfigChanged { pinning, approval_ttl: Span::minutes(10) })
+            }
+            _ => Command::Expire,
         }
     }
 
@@ -306,6 +371,11 @@ impl Story {
         ask.finishes = way % 4 != 0;
         if way % 3 == 0 {
             ask = with_tool(ask, action);
+            ask.tool_hash = match way {
+                0 => None,
+                12 => Some(Digest([2; 32])),
+                _ => Some(Digest([1; 32])),
+            };
         }
         if *way == 5 {
             ask.on_behalf_of = Some(id(OWNERS[resource % 2]));

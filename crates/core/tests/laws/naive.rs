@@ -14,9 +14,11 @@ mod facts;
 mod grants;
 mod policies;
 mod retries;
+mod tools;
 
 mod calls;
 mod families;
+mod settings;
 mod workload;
 
 use std::collections::BTreeSet;
@@ -25,7 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bailiwick_core::command::{self, Authorize, Command, Submission};
 use bailiwick_core::decide::Decided;
 use bailiwick_core::event::{
-    ApprovalRequested, DenialCode, Detector, Event, Fact, Issuance, Scope,
+    Actor, ApprovalRequested, DenialCode, Detector, Event, Fact, Issuance, Scope, Selector,
 };
 use bailiwick_core::id::ApprovalId;
 
@@ -158,6 +160,14 @@ fn answer_of(decided: &Decided, ask: &Authorize) -> Answer {
                 [Fact::GrantIssued(grant), rest @ ..] => (made(grant, false), rest),
                 rest => (Source::Held(allowed.grant), rest),
             };
+            let (pins, rest) = match rest {
+                [Fact::ToolPinned(pin), rest @ ..] => {
+                    assert!(pin.first_use && Some(&pin.tool) == ask.tool.as_ref(), "{pin:?}");
+                    assert_eq!((Some(pin.hash), pin.effect), (ask.tool_hash, None));
+                    (true, rest)
+                }
+                rest => (false, rest),
+            };
             let [Fact::CallAuthorized(authorized), ends @ ..] = rest else {
                 panic!("an allow does not record {facts:?}")
             };
@@ -167,6 +177,7 @@ fn answer_of(decided: &Decided, ask: &Authorize) -> Answer {
             });
             let used_up = used_up.collect();
             assert_eq!(authorized.grant, allowed.grant);
+            assert_eq!(authorized.call.owner.as_ref(), Some(&allowed.owner));
             assert_eq!(authorized.expires_at, allowed.expires_at);
             assert_eq!(authorized.uses_left, allowed.uses_left);
             assert_eq!(authorized.call.resource, ask.resource);
@@ -176,6 +187,7 @@ fn answer_of(decided: &Decided, ask: &Authorize) -> Answer {
                 uses_left: allowed.uses_left,
                 used_up,
                 policies: authorized.policies.clone(),
+                pins,
             }
         }
         Err(denied) => denial(&decided.events, denied.code, &denied.message),
@@ -198,6 +210,7 @@ fn made(grant: &bailiwick_core::event::GrantIssued, breakglass: bool) -> Source 
 
 fn denial(events: &[Event], code: DenialCode, message: &str) -> Answer {
     let facts: Vec<&Fact> = events.iter().map(|event| &event.fact).collect();
+    let mut changes = false;
     let (over, rest) = match facts.as_slice() {
         [Fact::ApprovalExpired(over), rest @ ..] => (Some(over.approval), rest),
         rest => (None, rest),
@@ -208,6 +221,12 @@ fn denial(events: &[Event], code: DenialCode, message: &str) -> Answer {
     };
     let (denied, torn_down) = match rest {
         [Fact::CallDenied(fact)] => (fact, None),
+        [Fact::ToolChanged(change), Fact::RevocationIssued(f), Fact::CallDenied(fact)] => {
+            assert!(f.suspend && f.selector == Selector::Tool(change.tool.clone()), "{f:?}");
+            assert!(Some(change.seen) == fact.call.tool_hash && change.pinned != change.seen);
+            changes = true;
+            (fact, None)
+        }
         [Fact::FindingRaised(finding), Fact::RevocationIssued(f), Fact::CallDenied(fact)] => {
             assert!(f.suspend, "{f:?}");
             (fact, Some((f.selector.clone(), finding.evidence.clone())))
@@ -230,6 +249,7 @@ fn denial(events: &[Event], code: DenialCode, message: &str) -> Answer {
             approval: approval.map(Box::new),
         },
         torn_down,
+        changes,
     }
 }
 
@@ -253,7 +273,10 @@ fn note(world: &World, submission: &Submission, ask: &Authorize, got: &Answer) {
             naive.meet("refused", code.as_str());
         }
         Answer::Repeated { .. } => naive.meet("answer", "repeated"),
-        Answer::Denied { denial, torn_down } => {
+        Answer::Denied { denial, torn_down, changes } => {
+            if *changes {
+                naive.meet("tool", "changed");
+            }
             naive.meet("answer", "denied");
             naive.meet("denied", denial.code.map_or("", DenialCode::as_str));
             if denial.reason.is_some() {
@@ -263,7 +286,13 @@ fn note(world: &World, submission: &Submission, ask: &Authorize, got: &Answer) {
                 naive.meet("torn down", selector.scope());
             }
         }
-        Answer::Allowed { source, used_up, .. } => {
+        Answer::Allowed { source, used_up, pins, .. } => {
+            if *pins {
+                naive.meet("tool", "pinned at first use");
+            }
+            if matches!(submission.actor, Actor::Token { agent: Some(_), .. }) {
+                naive.meet("allowed", "by an agent's token");
+            }
             naive.meet("answer", "allowed");
             if used_up.len() > 1 {
                 naive.meet("allowed", "the last use of a whole line");
@@ -312,7 +341,7 @@ fn note_allowed(world: &World, ask: &Authorize) {
             naive.meet("allowed", "a person");
             Some(owner)
         }
-        command::Subject::Agent(id) => naive.facts.agent(id).map(|(written, _)| &written.owner),
+        command::Subject::Agent(id) => naive.facts.owner_of(id),
     };
     let names = |selector| owner.is_some_and(|owner| evaluator::names_call(selector, ask, owner));
     let lifted: BTreeSet<_> =
@@ -336,9 +365,9 @@ fn everything_was_met(met: &Met, least: u64) {
         (
             "denied",
             "agent_unknown agent_suspended agent_expired agent_retired owner_disabled not_owner \
-             task_closed suspended tool_not_allowed forbidden no_grant grant_revoked grant_expired \
-             grant_exhausted not_yet_valid approval_required approval_denied id_reused \
-             invalid_arguments",
+             task_closed suspended tool_changed tool_unpinned tool_not_allowed forbidden no_grant \
+             grant_revoked grant_expired grant_exhausted not_yet_valid approval_required \
+             approval_denied id_reused invalid_arguments",
         ),
         ("narrowed", "approval_required grant_expired grant_exhausted"),
         ("ancestor", "grant_revoked grant_exhausted"),
@@ -376,6 +405,12 @@ fn everything_was_met(met: &Met, least: u64) {
         ("choice", "one is live, another is not"),
         ("choice", "none is live, for several reasons"),
         ("grant", "taken back for this call only"),
+        ("delegate", "acts"),
+        ("delegate", "does not act"),
+        ("tool", "pinned at first use"),
+        ("tool", "changed"),
+        ("effect", "pinned as another"),
+        ("allowed", "by an agent's token"),
         ("ancestor", "gone when the call came again"),
         ("allowed", "the last use of a whole line"),
         ("call", "with an id"),

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use bailiwick_core::arguments::Argument;
 use bailiwick_core::command::{Authorize, Subject};
 use bailiwick_core::event::{
-    ApprovalRequested, Call, Fact, GrantIssued, Issuance, Must, Recorded, Selector,
+    ApprovalRequested, Call, Fact, GrantIssued, Issuance, Must, Pinning, Recorded, Selector,
 };
 use bailiwick_core::id::{GrantId, OwnerId, Resource, TaskId};
 use bailiwick_core::policy::{Decision, Restrictions};
@@ -33,7 +33,7 @@ pub(super) struct Oracle<'a> {
 impl Oracle<'_> {
     pub(super) fn expect(&self, ask: &Authorize) -> Expected {
         let Some(owner) = self.standing(ask) else { return Expected::Denied };
-        if self.is_suspended(ask, &owner) {
+        if self.is_suspended(ask, &owner) || !self.is_as_pinned(ask) {
             return Expected::Denied;
         }
         let Some(verdicts) = self.permitted(ask) else { return Expected::Denied };
@@ -67,6 +67,7 @@ impl Oracle<'_> {
                             active |= owner.is_none();
                             owner = Some(f.owner.clone());
                         }
+                        Fact::AgentReassigned(f) if f.agent == *id => owner = Some(f.to.clone()),
                         Fact::AgentSuspended(f) if f.agent == *id => active = false,
                         Fact::AgentRetired(f) if f.agent == *id => return None,
                         Fact::AgentReinstated(f) if f.agent == *id => active = true,
@@ -76,18 +77,63 @@ impl Oracle<'_> {
             }
         }
         let owner = owner?;
+        let enabled = self.is_enabled(&owner);
+        let for_owner = ask.on_behalf_of.as_ref().is_none_or(|human| {
+            let in_person = matches!(ask.subject, Subject::Person(_));
+            *human == owner || !in_person && self.is_delegate(human, &owner)
+        });
+        let task_open = ask.task.is_none_or(|task| self.is_open(task, &ask.subject));
+        (active && listed && enabled && for_owner && task_open).then_some(owner)
+    }
+
+    fn is_enabled(&self, owner: &OwnerId) -> bool {
         let mut enabled = false;
         for recorded in self.log {
             match &recorded.event.fact {
-                Fact::OwnerRegistered(f) if f.owner == owner => enabled = true,
-                Fact::OwnerDisabled(f) if f.owner == owner => enabled = false,
-                Fact::OwnerEnabled(f) if f.owner == owner => enabled = true,
+                Fact::OwnerRegistered(f) if f.owner == *owner => enabled = true,
+                Fact::OwnerDisabled(f) if f.owner == *owner => enabled = false,
+                Fact::OwnerEnabled(f) if f.owner == *owner => enabled = true,
                 _ => {}
             }
         }
-        let for_owner = ask.on_behalf_of.as_ref().is_none_or(|human| *human == owner);
-        let task_open = ask.task.is_none_or(|task| self.is_open(task, &ask.subject));
-        (active && listed && enabled && for_owner && task_open).then_some(owner)
+        enabled
+    }
+
+    fn is_delegate(&self, human: &OwnerId, owner: &OwnerId) -> bool {
+        let (mut until, mut suspended) = (None, false);
+        for recorded in self.log {
+            match &recorded.event.fact {
+                Fact::DelegateAdded(f) if f.owner == *owner && f.delegate == *human => {
+                    until = Some(f.expires_at.unwrap_or(Time(u64::MAX)));
+                }
+                Fact::DelegateRemoved(f) if f.owner == *owner && f.delegate == *human => {
+                    until = None;
+                }
+                Fact::RevocationIssued(f) if f.selector == Selector::Owner(human.clone()) => {
+                    suspended |= f.suspend;
+                }
+                Fact::SuspensionLifted(f) if f.selector == Selector::Owner(human.clone()) => {
+                    suspended = false;
+                }
+                _ => {}
+            }
+        }
+        until.is_some_and(|end| self.now < end) && self.is_enabled(human) && !suspended
+    }
+
+    /// Check 3.
+    fn is_as_pinned(&self, ask: &Authorize) -> bool {
+        let Some(tool) = &ask.tool else { return true };
+        let (mut pinned, mut pinning) = (None, Pinning::FirstUse);
+        for recorded in self.log {
+            match &recorded.event.fact {
+                Fact::ConfigChanged(f) => pinning = f.pinning,
+                Fact::ToolPinned(f) if f.tool == *tool => pinned = Some(f.hash),
+                Fact::ToolUnpinned(f) if f.tool == *tool => pinned = None,
+                _ => {}
+            }
+        }
+        pinned.map_or(pinning == Pinning::FirstUse, |hash| ask.tool_hash == Some(hash))
     }
 
     fn is_open(&self, task: TaskId, subject: &Subject) -> bool {
@@ -98,6 +144,9 @@ impl Oracle<'_> {
                     open = *subject == Subject::Agent(f.agent.clone());
                 }
                 Fact::TaskClosed(f) if f.task == task => open = false,
+                Fact::AgentReassigned(f) if *subject == Subject::Agent(f.agent.clone()) => {
+                    open = false;
+                }
                 _ => {}
             }
         }
@@ -245,6 +294,7 @@ impl Oracle<'_> {
             Fact::GrantReturned(f) => f.grant == id,
             Fact::GrantExpired(f) | Fact::GrantExhausted(f) => f.grant == id,
             Fact::AgentSuspended(f) => grant.agent.as_ref() == Some(&f.agent),
+            Fact::AgentReassigned(f) => grant.agent.as_ref() == Some(&f.agent),
             Fact::AgentRetired(f) => grant.agent.as_ref() == Some(&f.agent),
             Fact::OwnerDisabled(f) => grant.owner == f.owner,
             Fact::RevocationIssued(f) => {
@@ -279,6 +329,7 @@ impl Oracle<'_> {
         !finished
             && !taken_back
             && !self.is_suspended(ask, &owner)
+            && self.is_as_pinned(ask)
             && self.permitted(ask).is_some()
             && self.now < fact.expires_at
             && self.now.0 < call.place.time.0 + 60_000_000_000
@@ -347,7 +398,7 @@ pub(super) fn lies_under(resource: &Resource, root: &Resource) -> bool {
 
 /// Whether an event narrows what may be done, and so belongs into the feed.
 pub(super) fn narrows(fact: &Fact) -> bool {
-    [22, 32, 34, 21, 31, 53, 71, 83, 120].contains(&fact.kind())
+    [5, 21, 22, 25, 31, 32, 34, 35, 42, 43, 53, 71, 83, 120].contains(&fact.kind())
 }
 
 /// The call of an event, if it is about one that was allowed.

@@ -1,16 +1,17 @@
 //! Which role may submit which command.
 
 use bailiwick_core::command::{
-    Answer, Command, CreateLedger, IssueCredential, RefusalCode, Submission,
+    Answer, Command, CreateLedger, IssueCredential, ReassignAgent, RefusalCode, Submission,
 };
-use bailiwick_core::event::{Actor, Review, Role, Selector};
+use bailiwick_core::event::{Actor, ConfigChanged, Review, Role, Selector};
 use bailiwick_core::id::{GrantId, GrantRequestId, TaskId};
 use bailiwick_core::record::hash::{Digest, LedgerId, PublicKey};
 use bailiwick_core::time::Span;
 
 use super::harness::{
     ALL, JUST_IN_TIME, Ledger, ROLES, actor, agent_key, ask, credential, finish, id, issue, lift,
-    open_task, put_policy, revoke, rotate, submission, terms, text, write_agent, write_owner,
+    open_task, pin_tool, put_policy, revoke, rotate, submission, terms, text, write_agent,
+    write_owner,
 };
 
 /// A ledger in which every command below has something to work on.
@@ -64,6 +65,7 @@ fn rules() -> Vec<(&'static str, Command)> {
         ("remove_policy", Command::RemovePolicy { policy: id("p0") }),
         ("put_schema", Command::PutSchema { action: id("crm/read"), schema: "{}".to_owned() }),
         ("activate_policies", Command::ActivatePolicies),
+        ("configure", Command::Configure(ConfigChanged::default())),
         ("issue_credential", Command::IssueCredential(auditor)),
         ("rotate_credential", Command::RotateCredential(rotate("auditor", "auditor.2"))),
         (
@@ -75,9 +77,22 @@ fn rules() -> Vec<(&'static str, Command)> {
 
 fn running() -> Vec<(&'static str, Command)> {
     let agent = || id("helper");
+    let (owner, delegate) = (|| id("alice"), || id("bob"));
+    let to_bob = ReassignAgent { agent: agent(), to: delegate(), reason: None };
     let grant = GrantId(1_000_000);
     let review = Command::ReviewGrant { grant, review: Review::Keep, reason: None };
     vec![
+        (
+            "add_delegate",
+            Command::AddDelegate { owner: owner(), delegate: delegate(), expires_at: None },
+        ),
+        (
+            "remove_delegate",
+            Command::RemoveDelegate { owner: owner(), delegate: delegate(), reason: None },
+        ),
+        ("reassign_agent", Command::ReassignAgent(to_bob)),
+        ("pin_tool", Command::PinTool(pin_tool("crm/read", 1))),
+        ("unpin_tool", Command::UnpinTool { tool: id("crm/read"), reason: None }),
         ("register_owner", Command::RegisterOwner(write_owner("carol"))),
         ("update_owner", Command::UpdateOwner(write_owner("alice"))),
         ("disable_owner", Command::DisableOwner { owner: id("alice"), reason: None }),

@@ -1,6 +1,6 @@
 //! Who cannot widen what: an agent nothing at all, an owner no agent beyond the agent's own policy.
 
-use bailiwick_core::command::{Answer, Command, DelegateGrant, Submission};
+use bailiwick_core::command::{Answer, Command, DelegateGrant, ReassignAgent, Submission};
 use bailiwick_core::event::{Actor, Event, Fact, Recorded, Role, Selector};
 use bailiwick_core::id::{ApprovalId, CallId, GrantId, TaskId};
 use bailiwick_core::record::hash::Digest;
@@ -10,14 +10,14 @@ use proptest::prelude::*;
 use super::always::probes;
 use super::delegation::part;
 use super::harness::{
-    Ledger, agent_key, ask, credential, finish, id, is_allowed, issue, lift, open_task, put_policy,
-    revoke, submission, terms, write_agent, write_owner,
+    Ledger, actor, agent_key, ask, credential, finish, id, is_allowed, issue, lift, open_task,
+    pin_tool, put_policy, revoke, submission, terms, with_definition, write_agent, write_owner,
 };
 use super::history::{ACTIONS, POLICIES, RESOURCES, Step, Story, steps};
 use super::oracle::by_holder;
 
 /// How many kinds of commands [`by_agent`] has.
-const KINDS: usize = 29;
+const KINDS: usize = 33;
 
 /// Everything that there is to submit, by `helper` under its own key; much of it about others.
 fn by_agent(ledger: &Ledger, kind: usize, n: usize) -> Command {
@@ -36,7 +36,11 @@ fn by_agent(ledger: &Ledger, kind: usize, n: usize) -> Command {
             Command::DelegateGrant(part)
         }
         9 => finish(CallId(at)),
-        10..14 => Command::Authorize(Box::new(ask(agent, action, RESOURCES[n % 4]))),
+        10..13 => Command::Authorize(Box::new(ask(agent, action, RESOURCES[n % 4]))),
+        13 => {
+            let ask = ask(agent, action, RESOURCES[n % 4]);
+            Command::Authorize(Box::new(with_definition(ask, action, n as u8)))
+        }
         14 => issue(terms(agent, action, "crm://**")),
         15 => lift(Selector::All),
         16 => lift(Selector::Agent(id(agent))),
@@ -56,6 +60,13 @@ fn by_agent(ledger: &Ledger, kind: usize, n: usize) -> Command {
                 24 => Command::DenyApproval { approval, reason: None },
                 _ => Command::WithdrawApproval { approval, reason: None },
             }
+        }
+        28 => Command::PinTool(pin_tool(action, 1 + n as u8 % 3)),
+        29 => Command::UnpinTool { tool: id(action), reason: None },
+        30 => Command::AddDelegate { owner: id("alice"), delegate: id("bob"), expires_at: None },
+        31 => {
+            let reassign = ReassignAgent { agent: id(agent), to: id("bob"), reason: None };
+            Command::ReassignAgent(reassign)
         }
         _ => Command::UpdateOwner(write_owner("alice")),
     }
@@ -108,7 +119,12 @@ proptest! {
         }
         let earlier = story.ledger;
         let mut ledger = earlier.clone();
-        let probes = probes(&ledger);
+        let mut probes = probes(&ledger);
+        let defined = (1..4_u8).flat_map(|n| ACTIONS.map(|action| (n, action)));
+        probes.extend(defined.map(|(n, action)| {
+            let ask = with_definition(ask("second", action, RESOURCES[0]), action, n);
+            submission(actor(Role::Enforcer), Command::Authorize(Box::new(ask)))
+        }));
         let before = allowed(&ledger, &probes);
         for (kind, n) in commands {
             let command = by_agent(&ledger, kind, n);
@@ -183,8 +199,11 @@ proptest! {
                     call.subject == bailiwick_core::command::Subject::Agent(agent.clone())
                 }
                 Selector::Owner(owner) => {
-                    let bobs = call.subject == bailiwick_core::command::Subject::Agent(id("third"));
-                    bobs == (owner.as_str() == "bob")
+                    let agents = story.ledger.state.agents().iter();
+                    let mut theirs = agents.filter(|(_, agent)| agent.owner == *owner);
+                    theirs.any(|(agent, _)| {
+                        call.subject == bailiwick_core::command::Subject::Agent(agent.clone())
+                    })
                 }
                 Selector::Task(task) => call.task == Some(*task),
                 Selector::Resource(root) => call.resource.is_within(root),

@@ -8,6 +8,7 @@ use bailiwick_client::authority::{Ask, Permit};
 use bailiwick_client::guard::Held;
 use tokio::time::Instant;
 
+use super::listing::Unlisted;
 use super::writer::Leave;
 use crate::frame::{Id, Key};
 
@@ -23,8 +24,12 @@ const ENDED_MAX: usize = 1_024;
 pub(super) enum Pending {
     /// It was passed on, its answer will be too.
     Passed,
-    /// It was passed on, and its answer lists tools.
-    Listing,
+    /// It was passed on, and its answer begins the session.
+    Greeting,
+    /// It was passed on, and its answer lists tools, as they were in this generation of the catalog.
+    Listing(u64),
+    /// It waits until its tool is known.
+    Unlisted(Box<Unlisted>),
     /// The authority has been asked.
     Deciding(Box<Deciding>),
     /// It was allowed and passed on.
@@ -77,7 +82,9 @@ impl Requests {
 
     /// How many are calls.
     pub(super) fn calls(&self) -> usize {
-        let is_call = |p: &&Pending| matches!(p, Pending::Deciding(_) | Pending::Running(_));
+        let is_call = |p: &&Pending| {
+            matches!(p, Pending::Unlisted(_) | Pending::Deciding(_) | Pending::Running(_))
+        };
         self.pending.values().filter(is_call).count()
     }
 
@@ -117,7 +124,12 @@ impl Requests {
     pub(super) fn running(&self) -> impl Iterator<Item = (&Key, &Running)> {
         self.pending.iter().filter_map(|(key, pending)| match pending {
             Pending::Running(running) => Some((key, running.as_ref())),
-            Pending::Passed | Pending::Listing | Pending::Deciding(_) | Pending::Ended => None,
+            Pending::Passed
+            | Pending::Greeting
+            | Pending::Listing(_)
+            | Pending::Unlisted(_)
+            | Pending::Deciding(_)
+            | Pending::Ended => None,
         })
     }
 

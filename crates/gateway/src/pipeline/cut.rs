@@ -36,6 +36,7 @@ impl<A: Authority> Session<A> {
         for (key, code) in ended {
             self.cut(&key, code);
         }
+        self.look_at_listing();
         self.admit_waiting(now);
     }
 
@@ -85,7 +86,11 @@ impl<A: Authority> Session<A> {
                     let decision = Decision::new(DenialCode::Unavailable);
                     self.client.send(denial::undecided(&call.id, "the gateway ends", &decision));
                 }
-                (Pending::Passed | Pending::Listing, _) => {
+                (Pending::Unlisted(call), _) => {
+                    let decision = Decision::new(DenialCode::Unavailable);
+                    self.client.send(denial::undecided(&call.id, "the gateway ends", &decision));
+                }
+                (Pending::Passed | Pending::Greeting | Pending::Listing(_), _) => {
                     let text = "the session ended before the server answered";
                     self.client.send(denial::error_to(&key, INTERNAL_ERROR, text));
                 }

@@ -6,9 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bailiwick_client::Error;
-use bailiwick_client::authority::{
-    AUTHORIZE_TIMEOUT, Ask, Authority, Denial, NewTask, Permit, Ruling,
-};
+use bailiwick_client::authority::{Ask, Authority, Denial, NewTask, Permit, Ruling};
 use bailiwick_client::guard::{Ended, Held};
 use bailiwick_core::command::Finish;
 use bailiwick_core::enforce::{LEASE, Monotonic};
@@ -21,11 +19,11 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::Session;
-use super::calls::{CALLS_MAX, Deciding, Pending, Running};
+use super::calls::{Deciding, Pending, Running};
 use super::people::People;
 use super::writer::Leave;
 use crate::denial::{self, Decision};
-use crate::frame::{INVALID_PARAMS, Id, Key, Reply, ToolCall, members, parse_call};
+use crate::frame::{Id, Key, Reply, ToolCall, members};
 
 /// Under this key a client may say in `_meta` why it calls.
 pub const JUSTIFICATION: &str = "dev.bailiwick/justification";
@@ -61,21 +59,19 @@ pub(super) struct Decided {
 impl<A: Authority> Session<A> {
     /// Puts a call to the authority, now or when its permit could be used; the answer for the client
     /// when it cannot even be asked about.
-    pub(super) fn ask(&mut self, id: &Id, params: Option<&RawValue>) -> Result<Asked, Vec<u8>> {
-        let call = parse_call(params)
-            .map_err(|why| denial::error(Some(id), INVALID_PARAMS, &why, None))?;
-        if self.requests.calls() >= CALLS_MAX {
-            let decision = Decision::new(DenialCode::Overloaded);
-            let why = format!("more than {CALLS_MAX} calls are in flight");
-            return Err(denial::undecided(id, &why, &decision));
-        }
-        let ask = self.question(&call).map_err(|(code, why)| {
+    pub(super) fn ask(
+        &mut self,
+        id: &Id,
+        call: &ToolCall<'_>,
+        until: Instant,
+    ) -> Result<Asked, Vec<u8>> {
+        let ask = self.question(call).map_err(|(code, why)| {
             let text = denial::words(&call.name, code, &why);
             denial::refused_result(id, &text, &Decision::new(code))
         })?;
         // Its arguments stand in the line already.
         let asked = Ask { arguments: None, disclosed: BTreeMap::new(), ..ask.clone() };
-        let (key, until) = (id.key().clone(), Instant::now() + AUTHORIZE_TIMEOUT);
+        let key = id.key().clone();
         let gone = Arc::new(AtomicBool::new(false));
         let waiting = Waiting { key, ask, until, gone: Arc::clone(&gone) };
         match self.guard.may_ask(self.pulse.clock().now()) {
@@ -115,7 +111,14 @@ impl<A: Authority> Session<A> {
         for waiting in std::mem::take(&mut self.waiting) {
             let is_cancelled = match self.requests.get_mut(&waiting.key) {
                 Some(Pending::Deciding(call)) => call.cancelled,
-                Some(Pending::Passed | Pending::Listing | Pending::Running(_) | Pending::Ended)
+                Some(
+                    Pending::Passed
+                    | Pending::Greeting
+                    | Pending::Listing(_)
+                    | Pending::Unlisted(_)
+                    | Pending::Running(_)
+                    | Pending::Ended,
+                )
                 | None => true,
             };
             match may_ask {

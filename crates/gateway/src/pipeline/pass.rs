@@ -3,6 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use bailiwick_client::Authority;
+use bailiwick_client::authority::AUTHORIZE_TIMEOUT;
+use tokio::time::Instant;
 
 use super::Session;
 use super::calls::{Pending, REQUESTS_MAX};
@@ -14,12 +16,14 @@ use crate::frame::{
 
 const TOOLS_CALL: &str = "tools/call";
 const TOOLS_LIST: &str = "tools/list";
+const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
+const INITIALIZE: &str = "initialize";
 const CANCELLED: &str = "notifications/cancelled";
 const NOTIFICATIONS: &str = "notifications/";
 
 /// Further requests of the 2025-11-25 revision and older that a client may make.
 const PASSED: [&str; 16] = [
-    "initialize",
+    INITIALIZE,
     "ping",
     "resources/list",
     "resources/read",
@@ -65,13 +69,14 @@ impl<A: Authority> Session<A> {
                 if let Err((code, why)) = self.admit(&id, &method) {
                     self.client.send(denial::error(Some(&id), code, &why, None));
                 } else if method == TOOLS_CALL {
-                    match self.ask(&id, params) {
-                        Err(answer) => self.client.send(answer),
-                        Ok(asked) => self.wait_for_decision(id, asked, line),
-                    }
+                    let begun = self.begin(&id, params, Instant::now() + AUTHORIZE_TIMEOUT);
+                    self.go_on(id, line, begun);
                 } else {
-                    let listing = method == TOOLS_LIST;
-                    let pending = if listing { Pending::Listing } else { Pending::Passed };
+                    let pending = match method.as_str() {
+                        TOOLS_LIST => Pending::Listing(self.catalog.generation()),
+                        INITIALIZE => Pending::Greeting,
+                        _ => Pending::Passed,
+                    };
                     self.requests.insert(id.key().clone(), pending);
                     self.server.send(line);
                 }
@@ -81,7 +86,7 @@ impl<A: Authority> Session<A> {
 
     /// Whether a request may be looked at; if not, the error's code and words.
     fn admit(&self, id: &Id, method: &str) -> Result<(), (i32, String)> {
-        if self.requests.contains(id.key()) {
+        if self.requests.contains(id.key()) || self.is_own(id.key()) {
             return Err((INVALID_REQUEST, "the id is in use".to_owned()));
         }
         if self.requests.waiting() >= REQUESTS_MAX {
@@ -105,9 +110,12 @@ impl<A: Authority> Session<A> {
                 call.cancelled = true;
                 call.gone.store(true, Ordering::Relaxed);
             }
-            Some(Pending::Passed | Pending::Listing) => {
+            Some(Pending::Passed | Pending::Greeting | Pending::Listing(_)) => {
                 self.server.send(line);
                 self.requests.end(id.key().clone());
+            }
+            Some(Pending::Unlisted(_)) => {
+                self.requests.take(id.key());
             }
             Some(Pending::Running(_)) => {
                 self.stop(id.key(), |_| line);
@@ -122,7 +130,14 @@ impl<A: Authority> Session<A> {
         }
         let (id, outcome) = match parse_lightly(&line) {
             Ok(Frame::Response { id, outcome }) => (id, outcome),
-            Ok(Frame::Request { .. } | Frame::Notification { .. }) => {
+            Ok(Frame::Notification { method, .. }) => {
+                if method == TOOLS_CHANGED {
+                    self.catalog.changed();
+                }
+                self.client.send(line);
+                return;
+            }
+            Ok(Frame::Request { .. }) => {
                 self.client.send(line);
                 return;
             }
@@ -131,11 +146,18 @@ impl<A: Authority> Session<A> {
                 return;
             }
         };
+        if self.is_own(id.key()) {
+            return self.listed(&outcome);
+        }
         match self.requests.take(id.key()) {
             Some(Pending::Passed) => self.client.send(line),
-            Some(Pending::Listing) => {
+            Some(Pending::Greeting) => {
+                self.greeted |= matches!(outcome, Reply::Result(_));
+                self.client.send(line);
+            }
+            Some(Pending::Listing(generation)) => {
                 if let Reply::Result(result) = outcome {
-                    self.catalog.learn(result.get());
+                    self.catalog.learn(generation, result.get());
                 }
                 self.client.send(line);
             }
@@ -143,7 +165,7 @@ impl<A: Authority> Session<A> {
                 self.answered(&call, &outcome);
                 self.client.send(line);
             }
-            Some(waiting @ Pending::Deciding(_)) => {
+            Some(waiting @ (Pending::Unlisted(_) | Pending::Deciding(_))) => {
                 tracing::warn!("the server answered a call that it was not given");
                 self.requests.insert(id.key().clone(), waiting);
             }

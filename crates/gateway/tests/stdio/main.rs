@@ -4,6 +4,7 @@
 
 mod approvals;
 mod desk;
+mod listing;
 mod revoked;
 
 use bailiwick_client::authority::Ruling;

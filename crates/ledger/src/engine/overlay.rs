@@ -86,17 +86,14 @@ impl Overlay {
         if self.kept.is_empty() {
             return false;
         }
-        let (agent, owner) = match &call.subject {
-            Subject::Agent(agent) => {
-                let Some(known) = state.agents().get(agent) else { return true };
-                (Some(agent), &known.owner)
-            }
-            Subject::Person(owner) => (None, owner),
+        let agent = match &call.subject {
+            Subject::Agent(agent) => Some(agent),
+            Subject::Person(_) => None,
         };
         let asked = Covered {
             grant: Some(allowed.grant),
             agent,
-            owner,
+            owner: &allowed.owner,
             task: call.task,
             tool: call.tool.as_ref(),
             resource: &call.resource,
@@ -158,6 +155,7 @@ mod tests {
         let owner = OwnerId::new("alice@example.com").unwrap();
         let write = WriteOwner { owner: owner.clone(), groups: [].into() };
         act(&mut state, Command::RegisterOwner(write));
+        let of = owner.clone();
         let pattern = ActionPattern::new("crm/*").unwrap();
         let settings = AgentSettings {
             purpose: Text::new("support").unwrap(),
@@ -179,7 +177,8 @@ mod tests {
         let issue = IssueGrant { terms, not_before: None, request: None };
         let grant = GrantId(act(&mut state, Command::IssueGrant(issue)).index);
         assert!(state.grants().get(grant).is_some());
-        (state, Allowed { grant, expires_at: Time(u64::MAX), uses_left: 1, rests_on: Vec::new() })
+        let (expires_at, rests_on) = (Time(u64::MAX), Vec::new());
+        (state, Allowed { grant, owner: of, expires_at, uses_left: 1, rests_on })
     }
 
     fn call() -> Authorize {

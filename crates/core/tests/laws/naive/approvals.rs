@@ -1,6 +1,7 @@
 //! What people are asked for, what they said no to, and what their yes is good for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bailiwick_core::command::{Authorize, Subject};
 use bailiwick_core::event::{
@@ -133,6 +134,17 @@ impl Naive {
         })
     }
 
+    /// In whose name this was asked, at first and again.
+    fn asked_by(&self, id: ApprovalId) -> BTreeSet<&OwnerId> {
+        let asks = |recorded: &&Arc<Recorded>| match &recorded.event.fact {
+            Fact::ApprovalRequested(_) => recorded.place.index == id.0,
+            Fact::CallDenied(denied) => denied.approval == Some(id),
+            _ => false,
+        };
+        let all = self.facts.approvals.iter().chain(&self.facts.denied).filter(asks);
+        all.filter_map(|recorded| recorded.event.about.on_behalf_of.as_ref()).collect()
+    }
+
     /// Requests that nothing has ended.
     fn waiting(&self) -> Vec<Waiting<'_>> {
         let mut open = Vec::new();
@@ -175,6 +187,8 @@ impl Naive {
         let Fact::GrantIssued(grant) = &recorded.event.fact else { return };
         let Some(id) = grant.approval else { return };
         let asked = self.approval(id).expect("it was asked");
+        let asked_by = self.asked_by(id);
+        let now = recorded.place.time;
         let mut yes = BTreeSet::new();
         for other in self.facts.approvals.iter().filter(|r| r.place.index > id.0) {
             match &other.event.fact {
@@ -191,7 +205,12 @@ impl Naive {
                 let Some((written, false)) = self.facts.owner(person) else { return false };
                 match &who {
                     None => **person == &asked.owner,
-                    Some(group) => **person != &asked.owner && written.groups.contains(group),
+                    Some(group) => {
+                        let acts = self.facts.delegated(&asked.owner, person);
+                        let acts = asked.call.agent.is_some() && acts.is_some_and(|e| now.0 < e);
+                        let is_own = **person == &asked.owner || asked_by.contains(*person) || acts;
+                        !is_own && written.groups.contains(group)
+                    }
                 }
             };
             let people = yes.iter().filter(counts).count();
@@ -203,6 +222,7 @@ impl Naive {
             let is_named = match &event.event.fact {
                 Fact::AgentSuspended(f) => asked.call.agent.as_ref() == Some(&f.agent),
                 Fact::AgentRetired(f) => asked.call.agent.as_ref() == Some(&f.agent),
+                Fact::AgentReassigned(f) => asked.call.agent.as_ref() == Some(&f.agent),
                 Fact::OwnerDisabled(f) => asked.owner == f.owner,
                 Fact::TaskClosed(f) => asked.call.task == Some(f.task),
                 Fact::RevocationIssued(f) => Self::names_approval(&f.selector, asked),

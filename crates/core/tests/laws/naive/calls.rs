@@ -4,12 +4,13 @@ use bailiwick_core::arguments::Arguments;
 use bailiwick_core::command::{Authorize, Command, Subject, Submission, Told};
 use bailiwick_core::event::{Actor, Effect, Fact, GrantIssued, Issuance, Role, Scope};
 use bailiwick_core::id::Resource;
+use bailiwick_core::record::hash::Digest;
 
 use super::policies::lies_within;
 use super::workload::{
     ACTIONS, AGENTS, ARGUMENTS, OF_ACTIONS, OF_RESOURCES, OF_SUBJECTS, RESOURCES, World, key,
 };
-use crate::laws::harness::{ask_as, id, keyed, submission, text};
+use crate::laws::harness::{ask_as, id, keyed, submission, text, token};
 
 impl World {
     pub(super) fn call(&mut self) -> Submission {
@@ -22,7 +23,8 @@ impl World {
             0..140 => key("enforcer", Role::Enforcer),
             140..156 => key("admin", Role::Admin),
             156..166 => key("operator", Role::Operator),
-            166..194 => match &ask.subject {
+            166..176 => self.token(&ask.subject.clone()),
+            176..194 => match &ask.subject {
                 Subject::Agent(agent) if !self.chance.percent(15) => {
                     key(agent.as_str(), Role::Agent)
                 }
@@ -78,6 +80,7 @@ impl World {
         }
         self.argue(&mut ask);
         self.disclose(&mut ask);
+        self.define(&mut ask);
         if self.chance.percent(50) {
             let likely = if self.chance.percent(80) { 2 } else { ARGUMENTS.len() };
             let json = serde_json::from_str(self.chance.one(&ARGUMENTS[..likely])).unwrap();
@@ -102,6 +105,39 @@ impl World {
         ask.args = Some(Box::new(arguments));
     }
 
+    /// The token of the agent that is to act, and mostly of its owner.
+    fn token(&mut self, subject: &Subject) -> Actor {
+        let (agent, human) = match subject {
+            Subject::Agent(agent) => {
+                (agent.to_string(), self.naive.facts.owner_of(agent).map(ToString::to_string))
+            }
+            Subject::Person(human) => (self.agent(), Some(human.to_string())),
+        };
+        let human = human.filter(|_| self.chance.percent(70));
+        let human = human.unwrap_or_else(|| self.owner().to_owned());
+        match (token(&agent, &human), self.chance.below(10)) {
+            (Actor::Token { issuer, owner, .. }, 0) => {
+                Actor::Token { issuer, owner, agent: None, role: Role::Enforcer }
+            }
+            (Actor::Token { issuer, owner, .. }, 1) => {
+                Actor::Token { issuer, owner, agent: None, role: Role::Agent }
+            }
+            (token, _) => token,
+        }
+    }
+
+    /// Some tools nearly always come with a definition and others hardly ever.
+    fn define(&mut self, ask: &mut Authorize) {
+        let Some(tool) = &ask.tool else { return };
+        let defined = tool.as_str().starts_with("crm/") && tool.as_str() != "crm/case/read";
+        let n = match (defined, self.chance.below(100)) {
+            (true, 0..4) => 2,
+            (true, 7..) | (false, 0..1) => 1,
+            (true, _) | (false, _) => return,
+        };
+        ask.tool_hash = Some(Digest([n; 32]));
+    }
+
     /// What people were asked about a while ago, once more or nearly.
     fn as_put_to_people(&mut self) -> Option<Authorize> {
         let n = self.chance.one(&[0, 0, 0, 1, 2, 3, 4]);
@@ -121,6 +157,7 @@ impl World {
         let mut ask = ask_as(subject, call.action.as_str(), call.resource.as_str());
         ask.task = call.task;
         ask.tool = call.tool;
+        ask.tool_hash = call.tool_hash;
         ask.effect = call.effect;
         ask.disclosed = call.disclosed;
         ask.environment = call.environment;

@@ -16,6 +16,7 @@ use super::approvals::{Rules, Waits, rules};
 use super::facts::{Facts, Standing};
 use super::grants::Known;
 use super::policies::{Before, Rule, Situation, Tags, lies_within, tags};
+use super::tools::{contradicts, with_human};
 
 /// What is to come of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,11 +32,15 @@ pub(super) enum Answer {
         /// The grant, and what it was delegated from, where this was the last use.
         used_up: Vec<GrantId>,
         policies: Vec<PolicyId>,
+        /// Whether its tool is held to its definition from here on.
+        pins: bool,
     },
     Denied {
         denial: Denial,
         /// What the detector takes back, and the denials that it rests on.
         torn_down: Option<(Selector, Vec<u64>)>,
+        /// Whether its tool is taken from everybody.
+        changes: bool,
     },
 }
 
@@ -118,18 +123,17 @@ impl Naive {
 
     pub(super) fn answer(&self, submission: &Submission, ask: &Authorize, now: Time) -> Answer {
         let is_system = submission.actor == Actor::System;
-        let credential = self.facts.credential(&submission.actor, now);
-        if !is_system && credential.is_none() {
+        let caller = self.facts.caller(&submission.actor, now);
+        if !is_system && caller.is_none() {
             return Answer::Refused(RefusalCode::CredentialInvalid);
         }
+        let ask = &*with_human(submission, ask);
         if let Some(answer) = self.repeats(submission, ask, now) {
             return answer;
         }
-        let may = credential.is_none_or(|credential| match credential.role {
+        let may = caller.is_none_or(|(role, agent)| match role {
             Role::Admin | Role::Operator | Role::Enforcer => true,
-            Role::Agent => {
-                credential.agent.clone().map(Subject::Agent) == Some(ask.subject.clone())
-            }
+            Role::Agent => agent.map(Subject::Agent) == Some(ask.subject.clone()),
             Role::Approver | Role::Auditor | Role::Subscriber => false,
         });
         if !may {
@@ -139,7 +143,8 @@ impl Naive {
             Ok(answer) => answer,
             Err(denial) => {
                 let torn_down = self.tears_down(denial.code, ask, now);
-                Answer::Denied { denial, torn_down }
+                let changes = self.changes(denial.code, submission, ask);
+                Answer::Denied { denial, torn_down, changes }
             }
         }
     }
@@ -149,6 +154,10 @@ impl Naive {
             return Err(DenialCode::InvalidArguments.into());
         }
         self.id_is_free(by, ask, now)?;
+        if contradicts(by, ask) {
+            return Err(DenialCode::NotOwner.into());
+        }
+        let pins = self.pins(by, ask);
         let (party, asked) = self.permitted(ask, now)?;
         let policies: Vec<PolicyId> = asked.policies.iter().cloned().collect();
         let missing = match self.held(&party, &asked, ask, now) {
@@ -161,7 +170,14 @@ impl Naive {
                 let left = |grant: &Known<'_>| grant.max_uses - grant.uses - 1;
                 let uses_left = line.iter().map(left).min().unwrap_or(0);
                 let used_up = line.iter().filter(|g| left(g) == 0).map(|g| g.id).collect();
-                return Ok(Answer::Allowed { source, expires_at, uses_left, used_up, policies });
+                return Ok(Answer::Allowed {
+                    source,
+                    expires_at,
+                    uses_left,
+                    used_up,
+                    policies,
+                    pins,
+                });
             }
             Err(missing) => missing,
         };
@@ -187,6 +203,7 @@ impl Naive {
                 .into_iter()
                 .collect(),
             policies,
+            pins,
         })
     }
 
@@ -197,9 +214,7 @@ impl Naive {
         now: Time,
     ) -> Result<(Party<'_>, Asked), Denial> {
         let party = self.standing(ask, now)?;
-        if self.facts.suspended().iter().any(|selector| names_call(selector, ask, party.owner)) {
-            return Err(DenialCode::Suspended.into());
-        }
+        self.free_and_as_pinned(ask, party.owner)?;
         self.may(ask, now)
     }
 
@@ -231,7 +246,7 @@ impl Naive {
                 if agent.settings.expires_at.is_some_and(|end| end.0 <= now.0) {
                     return Err(DenialCode::AgentExpired.into());
                 }
-                (Some(agent), &agent.owner)
+                (Some(agent), self.facts.owner_of(id).unwrap_or(&agent.owner))
             }
             Subject::Person(owner) => (None, owner),
         };
@@ -239,7 +254,9 @@ impl Naive {
             Some((written, false)) => &written.owner,
             Some((_, true)) | None => return Err(DenialCode::OwnerDisabled.into()),
         };
-        if ask.on_behalf_of.as_ref().is_some_and(|human| human != owner) {
+        if let Some(human) = ask.on_behalf_of.as_ref().filter(|human| *human != owner)
+            && (agent.is_none() || !self.is_delegate(human, owner, now))
+        {
             return Err(DenialCode::NotOwner.into());
         }
         if let Some(task) = ask.task {
@@ -258,6 +275,7 @@ impl Naive {
         if is_payment && !matches!(amount, None | Some(Argument::Null | Argument::Integer(_))) {
             return Err(DenialCode::InvalidArguments.into());
         }
+        let ask = &Authorize { effect: self.effect(ask), ..ask.clone() };
         let told = ask.told.as_deref();
         let mut owner_tags = self.facts.tags(&Entity::Owner(party.owner.clone()));
         let mut agent_tags =

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bailiwick_core::event::{
-    Actor, AgentWritten, CredentialIssued, Entity, Fact, OwnerWritten, Recorded, Selector,
+    Actor, AgentWritten, Entity, Fact, OwnerWritten, Pinning, Recorded, Role, Selector, ToolPinned,
 };
-use bailiwick_core::id::{AgentId, OwnerId, PolicyId, TaskId};
+use bailiwick_core::id::{AgentId, OwnerId, PolicyId, TaskId, ToolId};
 use bailiwick_core::time::Time;
 
 use super::policies::{Before, FAMILY, Rule, Tags, tags};
@@ -14,7 +14,7 @@ use super::policies::{Before, FAMILY, Rule, Tags, tags};
 /// The events so far, by what they are about, each list in the order of the ledger.
 #[derive(Clone, Default)]
 pub(super) struct Facts {
-    /// Owners, agents, entities, credentials, tasks.
+    /// Settings, owners, agents, entities, tools, credentials, tasks.
     registry: Vec<Arc<Recorded>>,
     policies: Vec<Arc<Recorded>>,
     /// Issued, returned, expired, exhausted.
@@ -48,14 +48,14 @@ impl Facts {
         let shared = Arc::new(recorded.clone());
         let kind = recorded.event.fact.kind();
         let lists = [
-            (matches!(kind, 20..=41 | 60..=71 | 132), &mut self.registry),
+            (matches!(kind, 5 | 20..=44 | 60..=71 | 132), &mut self.registry),
             (matches!(kind, 50..=53), &mut self.policies),
             (matches!(kind, 81 | 83..=85), &mut self.grants),
             (kind == 110, &mut self.allowed),
             (matches!(kind, 100..=104), &mut self.approvals),
             (matches!(kind, 111 | 130), &mut self.denied),
             (kind == 112, &mut self.finished),
-            (matches!(kind, 22 | 32 | 34 | 71 | 120 | 121), &mut self.taken_back),
+            (matches!(kind, 22 | 32 | 34 | 35 | 71 | 120 | 121), &mut self.taken_back),
             (recorded.event.about.request.is_some(), &mut self.keyed),
         ];
         for (belongs, list) in lists {
@@ -83,6 +83,58 @@ impl Facts {
             }
         }
         written.map(|written| (written, standing))
+    }
+
+    /// For whom an agent acts, whoever it was registered under.
+    pub(super) fn owner_of(&self, id: &AgentId) -> Option<&OwnerId> {
+        self.registry.iter().rev().find_map(|recorded| match &recorded.event.fact {
+            Fact::AgentRegistered(f) | Fact::AgentUpdated(f) if f.agent == *id => Some(&f.owner),
+            Fact::AgentReassigned(f) if f.agent == *id => Some(&f.to),
+            _ => None,
+        })
+    }
+
+    /// Until when a human may act for an owner, at the latest the end of time.
+    pub(super) fn delegated(&self, owner: &OwnerId, human: &OwnerId) -> Option<u64> {
+        let last = self.registry.iter().rev().find_map(|recorded| match &recorded.event.fact {
+            Fact::DelegateAdded(f) if f.owner == *owner && f.delegate == *human => {
+                Some(Some(f.expires_at.map_or(u64::MAX, |end| end.0)))
+            }
+            Fact::DelegateRemoved(f) if f.owner == *owner && f.delegate == *human => Some(None),
+            _ => None,
+        });
+        last.flatten()
+    }
+
+    /// What a tool is held to.
+    pub(super) fn pin(&self, tool: &ToolId) -> Option<&ToolPinned> {
+        let last = self.registry.iter().rev().find_map(|recorded| match &recorded.event.fact {
+            Fact::ToolPinned(f) if f.tool == *tool => Some(Some(f)),
+            Fact::ToolUnpinned(f) if f.tool == *tool => Some(None),
+            _ => None,
+        });
+        last.flatten()
+    }
+
+    pub(super) fn pinned(&self) -> Vec<&ToolId> {
+        let mut pinned = Vec::new();
+        for recorded in &self.registry {
+            match &recorded.event.fact {
+                Fact::ToolPinned(f) if !pinned.contains(&&f.tool) => pinned.push(&f.tool),
+                Fact::ToolUnpinned(f) => pinned.retain(|tool| **tool != f.tool),
+                _ => {}
+            }
+        }
+        pinned
+    }
+
+    /// Whether tools wait for an operator's pin.
+    pub(super) fn operators_pin(&self) -> bool {
+        let last = self.registry.iter().rev().find_map(|recorded| match &recorded.event.fact {
+            Fact::ConfigChanged(f) => Some(f.pinning == Pinning::Operator),
+            _ => None,
+        });
+        last.unwrap_or(false)
     }
 
     /// An owner, and whether it is disabled.
@@ -140,6 +192,7 @@ impl Facts {
             match &recorded.event.fact {
                 Fact::TaskOpened(f) if recorded.place.index == id.0 => agent = Some(&f.agent),
                 Fact::TaskClosed(f) if f.task == id => agent = None,
+                Fact::AgentReassigned(f) if agent == Some(&f.agent) => agent = None,
                 _ => {}
             }
         }
@@ -152,6 +205,7 @@ impl Facts {
             match &recorded.event.fact {
                 Fact::TaskOpened(f) => open.push((TaskId(recorded.place.index), f.agent.clone())),
                 Fact::TaskClosed(f) => open.retain(|(task, _)| *task != f.task),
+                Fact::AgentReassigned(f) => open.retain(|(_, agent)| *agent != f.agent),
                 _ => {}
             }
         }
@@ -171,9 +225,18 @@ impl Facts {
         known
     }
 
-    /// The actor's credential, if it works in the role that the actor comes in.
-    pub(super) fn credential(&self, actor: &Actor, now: Time) -> Option<&CredentialIssued> {
-        let Actor::Credential { id, role } = actor else { return None };
+    /// Role and agent of an actor whom the ledger knows: by a key that works in the role that the
+    /// actor comes in, or by a token of a registered human. A token speaks for an agent, or not, as
+    /// its role does.
+    pub(super) fn caller(&self, actor: &Actor, now: Time) -> Option<(Role, Option<AgentId>)> {
+        let (id, role) = match actor {
+            Actor::System => return None,
+            Actor::Credential { id, role } => (id, role),
+            Actor::Token { owner, agent, role, .. } => {
+                let fits = agent.is_some() == (*role == Role::Agent);
+                return (fits && self.owner(owner).is_some()).then(|| (*role, agent.clone()));
+            }
+        };
         let (mut known, mut limit) = (None, None);
         for recorded in &self.registry {
             match &recorded.event.fact {
@@ -184,7 +247,9 @@ impl Facts {
             }
         }
         let works = |end: Option<Time>| end.is_none_or(|end| now.0 < end.0);
-        known.filter(|f| f.role == *role && works(f.expires_at) && works(limit))
+        known
+            .filter(|f| f.role == *role && works(f.expires_at) && works(limit))
+            .map(|f| (f.role, f.agent.clone()))
     }
 
     /// What is suspended now.

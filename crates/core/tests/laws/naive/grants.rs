@@ -274,6 +274,7 @@ impl Naive {
         let fact = grant.fact;
         self.since(grant.id, until).any(|event| match event {
             Fact::AgentSuspended(f) => fact.agent.as_ref() == Some(&f.agent),
+            Fact::AgentReassigned(f) => fact.agent.as_ref() == Some(&f.agent),
             Fact::AgentRetired(f) => fact.agent.as_ref() == Some(&f.agent),
             Fact::OwnerDisabled(f) => fact.owner == f.owner,
             Fact::RevocationIssued(f) => match &f.selector {
@@ -311,6 +312,7 @@ impl Naive {
     pub(super) fn is_call_taken_back(&self, id: GrantId, ask: &Authorize, owner: &OwnerId) -> bool {
         self.since(id, u64::MAX).any(|event| match event {
             Fact::AgentSuspended(f) => ask.subject == Subject::Agent(f.agent.clone()),
+            Fact::AgentReassigned(f) => ask.subject == Subject::Agent(f.agent.clone()),
             Fact::AgentRetired(f) => ask.subject == Subject::Agent(f.agent.clone()),
             Fact::OwnerDisabled(f) => *owner == f.owner,
             Fact::RevocationIssued(f) => match &f.selector {

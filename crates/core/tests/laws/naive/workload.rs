@@ -216,13 +216,13 @@ impl World {
         if self.chance.percent(18) {
             return self.answer_people();
         }
-        let command = match self.chance.below(590) {
-            572..590 => Command::ChangeRisk {
+        let command = match self.chance.below(644) {
+            626..644 => Command::ChangeRisk {
                 agent: id(&self.agent()),
                 to: self.chance.one(&[0, 50, 51, 90, 101]),
                 reason: None,
             },
-            492..572 => {
+            546..626 => {
                 let (part, holder) = self.part();
                 self.soon = self.afterwards(&part);
                 self.soon.reverse();
@@ -249,11 +249,9 @@ impl World {
             432..462 => self.entity(),
             462..476 => self.policy(),
             476..484 => self.key(),
-            484..502 => Command::ChangeRisk {
-                agent: id(&self.agent()),
-                to: self.chance.one(&[0, 50, 51, 90, 101]),
-                reason: None,
-            },
+            492..516 => self.tool(),
+            516..540 => self.delegate(),
+            540..546 => self.reassign(),
             _ => Command::Expire,
         };
         let by = self.administrator(&command);
@@ -518,7 +516,7 @@ impl World {
 
     /// An agent as it is to be; its owner as it is, if it has one.
     fn written(&mut self, agent: &str, owner: u64) -> WriteAgent {
-        let known = self.naive.facts.agent(&id(agent)).map(|(known, _)| known.owner.to_string());
+        let known = self.naive.facts.owner_of(&id(agent)).map(ToString::to_string);
         let owner = known.unwrap_or_else(|| OWNERS[(owner % 3) as usize].to_owned());
         let mut written = write_agent(agent, &owner, &[]);
         written.settings.groups = self.groups();
@@ -534,7 +532,7 @@ impl World {
         written
     }
 
-    fn soon(&mut self) -> Time {
+    pub(super) fn soon(&mut self) -> Time {
         let ahead = self.chance.one(&[5_000, 60_000, 1_800_000, 36_000_000]);
         self.ledger.now().after(Span(ahead))
     }
