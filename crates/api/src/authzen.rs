@@ -79,7 +79,7 @@ async fn answered(
 }
 
 async fn evaluate(desk: &Desk, parts: &Parts, body: Body) -> Result<Response, Problem> {
-    let asking = Asking::of(desk, parts, body::read(body).await?)?;
+    let asking = Asking::of(desk, parts, body::read(body).await?).await?;
     let value = body::json(&parts.headers, &asking.bytes)?;
     Ok(answer::alone(&asking.decide(Members::of_body(value)?, None).await?))
 }
@@ -93,8 +93,8 @@ struct Asking<'a> {
 }
 
 impl<'a> Asking<'a> {
-    fn of(desk: &'a Desk, parts: &'a Parts, bytes: Bytes) -> Result<Self, Problem> {
-        let caller = Caller::of(desk, &parts.headers)?;
+    async fn of(desk: &'a Desk, parts: &'a Parts, bytes: Bytes) -> Result<Self, Problem> {
+        let caller = Caller::of(desk, &parts.headers).await?;
         caller.needs(ASKERS)?;
         Ok(Self { desk, parts, caller, bytes })
     }
@@ -103,11 +103,12 @@ impl<'a> Asking<'a> {
     async fn decide(&self, body: Members, number: Option<usize>) -> Result<Decided, Problem> {
         let (desk, parts) = (self.desk, self.parts);
         let commit = |arguments: &_| desk.ledger.commitment(arguments);
-        let question = match question::read(body, reading(desk, &self.caller, parts), commit)? {
+        let mut question = match question::read(body, reading(desk, &self.caller, parts), commit)? {
             Asked::Question(question) => question,
             Asked::OfNobody(kind) => return answer::of_nobody(&kind),
         };
         permitted(&self.caller, &question.authorize)?;
+        self.caller.sign(&mut question.authorize);
         let id = question::call_id(question.call_id, body::header_id(&parts.headers)?)?;
         let id = id.map(|id| in_batch(&id, number)).transpose()?;
         let submission = Submission {

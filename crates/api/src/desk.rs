@@ -8,9 +8,12 @@ use bailiwick_core::state::State;
 use bailiwick_ledger::Ledger;
 use tokio::sync::watch;
 
+use crate::auth::used::Used;
 use crate::enforce::Roster;
 use crate::problem::{INTERNAL, Problem};
+use crate::refused::Refusals;
 use crate::stream;
+use crate::token::Issuers;
 
 /// What handlers work with.
 #[derive(Debug)]
@@ -19,6 +22,9 @@ pub(crate) struct Desk {
     pub(crate) audit: Arc<Audit>,
     pub(crate) feed: stream::Position,
     pub(crate) points: Roster,
+    pub(crate) issuers: Arc<Issuers>,
+    pub(crate) used: Used,
+    pub(crate) refused: Refusals,
     pub(crate) settings: Arc<Settings>,
     /// True from the begin of a shutdown on.
     pub(crate) closing: watch::Receiver<bool>,
@@ -29,6 +35,8 @@ pub(crate) struct Desk {
 pub(crate) struct Settings {
     /// What this server is called from outside, without a slash at its end.
     pub(crate) public_url: String,
+    /// Where it says how to get a token for this server.
+    pub(crate) resource_metadata: String,
     /// AuthZEN subject types that are people.
     pub(crate) person_types: Vec<String>,
     /// Whether `POST /bench/hello` is offered.

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bailiwick_core::enforce::{Enforced, LEASE, Monotonic, POINTS_MAX, Points, SKEW};
-use bailiwick_core::id::{CredentialId, PointId};
+use bailiwick_core::event::Actor;
+use bailiwick_core::id::PointId;
 use bailiwick_ledger::Ledger;
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::watch;
@@ -60,16 +61,16 @@ struct Kept {
 #[derive(Debug)]
 struct Known {
     /// Who speaks for it.
-    credential: CredentialId,
+    by: Actor,
     applied: Option<u64>,
 }
 
-/// A ping of a point, by the credential that speaks for it.
+/// A ping of a point, by who speaks for it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ping<'a> {
     pub(crate) point: &'a PointId,
-    pub(crate) credential: &'a CredentialId,
-    /// Whether that is an agent's own key.
+    pub(crate) by: &'a Actor,
+    /// Whether that is an agent itself.
     pub(crate) is_agent: bool,
     /// Every item up to this number is enforced there.
     pub(crate) applied: Option<u64>,
@@ -134,9 +135,9 @@ impl Roster {
         let Some(mut kept) = self.as_writer() else {
             return Err(UNAVAILABLE.with("another writer has the ledger"));
         };
-        kept.owned(ping.point, ping.credential)?;
+        kept.owned(ping.point, ping.by)?;
         let is_new = !kept.known.contains_key(ping.point);
-        if is_new && ping.is_agent && kept.of(ping.credential) >= POINTS_OF_AGENT_MAX {
+        if is_new && ping.is_agent && kept.of(ping.by) >= POINTS_OF_AGENT_MAX {
             let most = format!("an agent has {POINTS_OF_AGENT_MAX} enforcement points already");
             return Err(POINTS_EXHAUSTED.with(most));
         }
@@ -151,7 +152,7 @@ impl Roster {
         let known = kept
             .known
             .entry(ping.point.clone())
-            .or_insert_with(|| Known { credential: ping.credential.clone(), applied: None });
+            .or_insert_with(|| Known { by: ping.by.clone(), applied: None });
         let has_grown = ping.applied > known.applied;
         known.applied = known.applied.max(ping.applied);
         drop(kept);
@@ -162,7 +163,7 @@ impl Roster {
     }
 
     /// A point has stopped everything and is gone.
-    pub(crate) fn leave(&self, point: &PointId, by: &CredentialId) -> Result<(), Problem> {
+    pub(crate) fn leave(&self, point: &PointId, by: &Actor) -> Result<(), Problem> {
         let mut kept = self.kept();
         kept.owned(point, by)?;
         kept.points.leave(point);
@@ -248,18 +249,18 @@ impl Roster {
 
 impl Kept {
     /// Refuses whoever does not speak for the point.
-    fn owned(&self, point: &PointId, by: &CredentialId) -> Result<(), Problem> {
+    fn owned(&self, point: &PointId, by: &Actor) -> Result<(), Problem> {
         match self.known.get(point) {
-            Some(known) if known.credential != *by => {
-                Err(POINT_TAKEN.with(format!("`{point}` is another credential's")))
+            Some(known) if known.by != *by => {
+                Err(POINT_TAKEN.with(format!("`{point}` is another caller's")))
             }
             Some(_) | None => Ok(()),
         }
     }
 
-    /// How many points a credential speaks for.
-    fn of(&self, credential: &CredentialId) -> usize {
-        self.known.values().filter(|known| known.credential == *credential).count()
+    /// How many points a caller speaks for.
+    fn of(&self, by: &Actor) -> usize {
+        self.known.values().filter(|known| known.by == *by).count()
     }
 
     fn forget_others(&mut self, now: Monotonic) {

@@ -33,6 +33,14 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// An issuer of tokens cannot be trusted as it is configured.
+    #[error("the issuer `{issuer}` cannot be trusted: {why}")]
+    Issuer {
+        /// Its identifier.
+        issuer: String,
+        /// What is wrong with its settings.
+        why: String,
+    },
     /// The system gives no threads.
     #[error("cannot start a thread for requests")]
     Thread {

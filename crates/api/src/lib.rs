@@ -15,6 +15,8 @@
 //!     threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
 //!     public_url: None,
 //!     person_types: bailiwick_api::PERSON_TYPES.map(str::to_owned).to_vec(),
+//!     issuers: Vec::new(),
+//!     count_refused: std::time::Duration::from_secs(1),
 //!     bench: false,
 //! };
 //! let server = bailiwick_api::serve(config, ledger, audit)?;
@@ -25,7 +27,8 @@
 //! ```
 //!
 //! Read in this order: [`server`] runs a thread a core, each with its own listener; `route` is the
-//! list of everything that is offered; `auth` turns a key into a caller, `body` a body into a typed
+//! list of everything that is offered; `auth` turns a key or token into a caller
+//! ([`token`] has what makes a token believable), `body` a body into a typed
 //! request, and `command` a request into an answer from the ledger, the same way for every route;
 //! `authzen` is the path of a decision, kept short; `rest` has one file for each kind of thing;
 //! `stream` is the revocation feed, and `enforce` knows who has acknowledged it; [`problem`] is the
@@ -38,6 +41,7 @@
 
 pub mod problem;
 pub mod server;
+pub mod token;
 
 mod auth;
 mod authzen;
@@ -50,6 +54,7 @@ mod moment;
 mod openapi;
 mod operate;
 mod page;
+mod refused;
 mod rest;
 mod route;
 mod stream;

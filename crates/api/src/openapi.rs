@@ -12,6 +12,7 @@ use crate::rest::{
     agents, approvals, calls, config, credentials, delegates, entities, events, grants, owners,
     points, policies, revocations, schemas, sql, tasks, tools,
 };
+use crate::token::resource;
 use crate::{authzen, operate, stream};
 
 #[derive(OpenApi)]
@@ -43,9 +44,9 @@ use crate::{authzen, operate, stream};
         stream::open,
         points::ping, points::leave, points::list,
         events::list, events::get,
-        credentials::create, credentials::list, credentials::revoke,
+        credentials::create, credentials::list, credentials::rotate, credentials::revoke,
         sql::ask,
-        operate::health, operate::ready, operate::metrics,
+        operate::health, operate::ready, operate::metrics, resource::metadata,
     ),
     security(("key" = [])),
     modifiers(&Key)
@@ -58,7 +59,8 @@ struct Key;
 impl Modify for Key {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
-        let scheme = scheme.description(Some("An API key, `bwk_…`"));
+        let scheme = scheme
+            .description(Some("An API key, `bwk_…`, or an access token of a configured issuer"));
         let components = document.components.get_or_insert_with(Default::default);
         components.add_security_scheme("key", SecurityScheme::Http(scheme.build()));
     }

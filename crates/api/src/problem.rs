@@ -18,8 +18,8 @@
 //! | `policy_invalid` | 400 | a policy that does not validate; the detail has positions |
 //! | `feed_future` | 400 | a feed number that has not been given yet |
 //! | `sql_…` | 400 | a question refused, see `bailiwick_audit::Code` |
-//! | `credential_invalid` | 401 | no key, or one that is unknown, revoked or expired |
-//! | `not_permitted` | 403 | the key's role does not allow it |
+//! | `credential_invalid` | 401 | no key or token, or one that is unknown, revoked, expired or not valid |
+//! | `not_permitted` | 403 | the key's or token's role does not allow it |
 //! | `not_found` | 404 | what is named is not known |
 //! | `no_route` | 404 | no such path |
 //! | `method_not_allowed` | 405 | the path has no such method |
@@ -86,8 +86,8 @@ kinds! {
     POLICY_INVALID "policy_invalid" BAD_REQUEST "the policy does not validate";
     FEED_FUTURE "feed_future" BAD_REQUEST "the feed has not come that far";
     SQL_REFUSED "sql_refused" BAD_REQUEST "the question is not answered";
-    CREDENTIAL_INVALID "credential_invalid" UNAUTHORIZED "a valid key is needed";
-    NOT_PERMITTED "not_permitted" FORBIDDEN "the key's role does not allow this";
+    CREDENTIAL_INVALID "credential_invalid" UNAUTHORIZED "a valid key or token is needed";
+    NOT_PERMITTED "not_permitted" FORBIDDEN "the role does not allow this";
     NOT_FOUND "not_found" NOT_FOUND "it is not known";
     NO_ROUTE "no_route" NOT_FOUND "there is no such path";
     METHOD_NOT_ALLOWED "method_not_allowed" METHOD_NOT_ALLOWED "the path has no such method";
@@ -111,7 +111,7 @@ kinds! {
 impl Kind {
     /// The problem with its detail.
     pub(crate) fn with(self, detail: impl Into<Cow<'static, str>>) -> Problem {
-        Problem { kind: self, detail: detail.into() }
+        Problem { kind: self, detail: detail.into(), is_tokenless: false }
     }
 }
 
@@ -120,6 +120,22 @@ impl Kind {
 pub(crate) struct Problem {
     pub(crate) kind: Kind,
     pub(crate) detail: Cow<'static, str>,
+    /// Whether nothing was sent that could have been wrong.
+    is_tokenless: bool,
+}
+
+/// Adds to a challenge where it says how to get a token for this server (RFC 9728, section 5.1).
+pub(crate) fn point_to(response: &mut Response, metadata: &str) {
+    let challenge = response.headers().get(WWW_AUTHENTICATE).and_then(|text| text.to_str().ok());
+    let whole = challenge.map(|text| format!("{text}, resource_metadata=\"{metadata}\""));
+    if let Some(whole) = whole.and_then(|text| HeaderValue::try_from(text).ok()) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, whole);
+    }
+}
+
+/// What may stand in a challenge's words; anything else is passed over.
+const fn quotable(c: char) -> char {
+    if matches!(c, ' '..='~') && c != '"' && c != '\\' { c } else { '?' }
 }
 
 /// Problem details on the wire (RFC 9457).
@@ -139,13 +155,33 @@ pub(crate) struct Details<'a> {
 }
 
 impl Problem {
+    /// The problem of a request that came without a key or token.
+    pub(crate) fn without_token(self) -> Self {
+        Self { is_tokenless: true, ..self }
+    }
+
+    /// How to come in (RFC 6750, section 3), where that is what is wrong.
+    fn challenge(&self) -> Option<HeaderValue> {
+        let error = match self.kind.status {
+            StatusCode::UNAUTHORIZED if self.is_tokenless => None,
+            StatusCode::UNAUTHORIZED => Some("invalid_token"),
+            StatusCode::FORBIDDEN => Some("insufficient_scope"),
+            _ => return None,
+        };
+        let mut challenge = "Bearer realm=\"bailiwick\"".to_owned();
+        if let Some(error) = error {
+            let words: String = self.detail.chars().map(quotable).collect();
+            challenge.push_str(&format!(", error=\"{error}\", error_description=\"{words}\""));
+        }
+        HeaderValue::try_from(challenge).ok()
+    }
+
     fn response(&self, media: &'static str, body: String) -> Response {
         let mut response = (self.kind.status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
-        if self.kind.status == StatusCode::UNAUTHORIZED {
-            let realm = HeaderValue::from_static("Bearer realm=\"bailiwick\"");
-            headers.insert(WWW_AUTHENTICATE, realm);
+        if let Some(challenge) = self.challenge() {
+            headers.insert(WWW_AUTHENTICATE, challenge);
         }
         if self.kind.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));

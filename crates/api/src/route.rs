@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::Method;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post, put};
 
 use crate::desk::Desk;
@@ -14,7 +15,8 @@ use crate::rest::{
     agents, approvals, calls, config, credentials, delegates, entities, events, grants, owners,
     points, policies, revocations, schemas, sql, tasks, tools,
 };
-use crate::{authzen, openapi, operate, stream};
+use crate::token::resource;
+use crate::{authzen, openapi, operate, refused, stream};
 
 /// The routes of one thread.
 pub(crate) fn router(desk: &Arc<Desk>) -> Router {
@@ -25,6 +27,7 @@ pub(crate) fn router(desk: &Arc<Desk>) -> Router {
         .route("/access/v1/search/resource", post(authzen::search::resource))
         .route("/access/v1/search/action", post(authzen::search::action))
         .route("/.well-known/authzen-configuration", get(authzen::metadata))
+        .route("/.well-known/oauth-protected-resource", get(resource::metadata))
         .route("/healthz", get(operate::health))
         .route("/readyz", get(operate::ready))
         .route("/metrics", get(operate::metrics))
@@ -32,9 +35,17 @@ pub(crate) fn router(desk: &Arc<Desk>) -> Router {
         .merge(registry())
         .merge(permissions())
         .merge(record());
+    let path = resource::path(&desk.settings.public_url);
+    if !path.is_empty() && path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-_.~".contains(&b))
+    {
+        let place = format!("{}{path}", resource::WELL_KNOWN);
+        router = router.route(&place, get(resource::metadata));
+    }
     if desk.settings.bench {
         router = router.route("/bench/hello", post(operate::hello));
     }
+    let turned_away = from_fn_with_state(Arc::clone(desk), refused::note);
+    let router = router.layer(turned_away);
     router.fallback(no_route).method_not_allowed_fallback(no_method).with_state(Arc::clone(desk))
 }
 
@@ -63,6 +74,7 @@ fn registry() -> Router<Arc<Desk>> {
         .route("/v1/entities", get(entities::list))
         .route("/v1/entities/{kind}/{id}", put(entities::put).delete(entities::remove))
         .route("/v1/credentials", post(credentials::create).get(credentials::list))
+        .route("/v1/credentials/{id}/rotate", post(credentials::rotate))
         .route("/v1/credentials/{id}/revoke", post(credentials::revoke))
 }
 

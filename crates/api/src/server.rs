@@ -14,8 +14,11 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::Error;
+use crate::auth::used::Used;
 use crate::desk::{Desk, Settings};
 use crate::enforce::Roster;
+use crate::refused::Refusals;
+use crate::token::{Issuer, Issuers, resource};
 use crate::{route, stream};
 
 mod guarded;
@@ -43,6 +46,10 @@ pub struct Config {
     pub public_url: Option<String>,
     /// AuthZEN subject types that are people, see [`PERSON_TYPES`](crate::PERSON_TYPES).
     pub person_types: Vec<String>,
+    /// Whose access tokens are taken beside API keys.
+    pub issuers: Vec<Issuer>,
+    /// How long requests that are turned away are counted before they are recorded.
+    pub count_refused: Duration,
     /// Offer `POST /bench/hello`, the floor that decisions are measured against.
     pub bench: bool,
 }
@@ -92,8 +99,8 @@ impl Drop for Server {
 /// Starts to serve `ledger` and `audit` over HTTP.
 ///
 /// # Errors
-/// [`Error`] when the address is not allowed or not free, TLS files cannot be used, or the system
-/// gives no threads.
+/// [`Error`] when the address is not allowed or not free, TLS files cannot be used, an issuer of
+/// tokens cannot be trusted as it is configured, or the system gives no threads.
 pub fn serve(config: Config, ledger: Ledger, audit: Arc<Audit>) -> Result<Server, Error> {
     let tls = match &config.tls {
         Some(files) => Some(tls::load(&files.cert, &files.key)?),
@@ -111,14 +118,20 @@ pub fn serve(config: Config, ledger: Ledger, audit: Arc<Audit>) -> Result<Server
     let places = Arc::new(Semaphore::new(listen::CONNECTIONS_MAX));
     let feed = stream::Position::new(&ledger);
     let points = Roster::new(&ledger);
+    let refused = Refusals::default();
     let settings = Arc::new(settings(&config, local_addr));
+    let issuers = Arc::new(Issuers::new(&config.issuers, &settings.public_url)?);
+    let used = Used::new(threads);
     for (number, listener) in listeners.into_iter().enumerate() {
         let desk = Arc::new(Desk {
             ledger: ledger.clone(),
             audit: Arc::clone(&audit),
             feed: feed.clone(),
             points: points.clone(),
+            issuers: Arc::clone(&issuers),
+            used: used.of_thread(number),
             settings: Arc::clone(&settings),
+            refused: refused.clone(),
             closing: closes.clone(),
         });
         let (places, tls) = (Arc::clone(&places), tls.clone());
@@ -134,6 +147,13 @@ pub fn serve(config: Config, ledger: Ledger, audit: Arc<Audit>) -> Result<Server
             drop(ending);
         })?;
     }
+    let recording = runtime().map_err(|source| Error::Thread { source })?;
+    let (record, of, until) = (ending.clone(), ledger.clone(), closes.clone());
+    let every = config.count_refused;
+    start("api-refused".to_owned(), move || {
+        recording.block_on(refused.record(&of, every, until));
+        drop(record);
+    })?;
     start("api-feed".to_owned(), move || {
         feed.follow(&ledger, closes);
         drop(ending);
@@ -148,8 +168,11 @@ fn start(name: String, run: impl FnOnce() + Send + 'static) -> Result<(), Error>
 
 fn settings(config: &Config, local_addr: SocketAddr) -> Settings {
     let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let public_url = config.public_url.clone();
+    let public_url = public_url.unwrap_or_else(|| format!("{scheme}://{local_addr}"));
     Settings {
-        public_url: config.public_url.clone().unwrap_or_else(|| format!("{scheme}://{local_addr}")),
+        resource_metadata: resource::place(&public_url),
+        public_url,
         person_types: config.person_types.clone(),
         bench: config.bench,
     }

@@ -11,8 +11,11 @@ mod api {
     mod certification;
     mod enforce;
     mod grants;
+    mod identity;
+    mod keys;
     mod operate;
     mod preview;
+    mod refused;
     mod registry;
     mod rest;
     mod retries;

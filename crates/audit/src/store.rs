@@ -168,6 +168,7 @@ impl Store {
             | Fact::EntityRemoved(_)
             | Fact::CredentialIssued(_)
             | Fact::ConfigChanged(_)
+            | Fact::DenialsAggregated(_)
             | Fact::DelegateAdded(_)
             | Fact::DelegateRemoved(_)
             | Fact::ToolPinned(_)
@@ -182,7 +183,8 @@ impl Store {
             | Fact::BreakglassUsed(_)
             | Fact::AccessReviewed(_)
             | Fact::RiskChanged(_)
-            | Fact::CredentialRevoked(_) => {}
+            | Fact::CredentialRevoked(_)
+            | Fact::CredentialLimited(_) => {}
         }
     }
 
@@ -333,6 +335,7 @@ impl<'a> Known<'a> {
             | Fact::PolicyRemoved(_)
             | Fact::PoliciesActivated(_)
             | Fact::CredentialRevoked(_)
+            | Fact::CredentialLimited(_)
             | Fact::TaskOpened(_)
             | Fact::TaskClosed(_)
             | Fact::GrantRequested(_)
@@ -340,6 +343,7 @@ impl<'a> Known<'a> {
             | Fact::GrantDenied(_)
             | Fact::CallAuthorized(_)
             | Fact::ConfigChanged(_)
+            | Fact::DenialsAggregated(_)
             | Fact::DelegateAdded(_)
             | Fact::DelegateRemoved(_)
             | Fact::ToolPinned(_)

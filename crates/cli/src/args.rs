@@ -20,6 +20,8 @@ mod tools;
 
 pub(crate) use approvals::{Approvals, ApprovalsVerb, Approve, Deny, No, Yes};
 pub(crate) use grants::{Part, Review};
+#[cfg(test)]
+pub(crate) use local::ISSUERS;
 pub(crate) use local::{
     Completions, Demo, DemoServer, Dump, Gateway, Info, Ledger, LedgerVerb, Serve, Verify,
 };

@@ -16,6 +16,8 @@ use serde::Deserialize;
 use crate::args;
 use crate::exit::usage;
 
+mod issuers;
+
 const DATA: &str = "bailiwick-data";
 const LISTEN: &str = "127.0.0.1:7420";
 const NAME: &str = "default";
@@ -40,6 +42,8 @@ struct File {
     tls_key: Option<PathBuf>,
     allow_plain: Option<bool>,
     public_url: Option<String>,
+    #[serde(default)]
+    issuers: Vec<issuers::Written>,
 }
 
 /// What was said outside of the command line.
@@ -56,6 +60,8 @@ pub(crate) struct Serve {
     pub(crate) tls: Option<bailiwick_api::server::Tls>,
     pub(crate) allow_plain: bool,
     pub(crate) public_url: Option<String>,
+    /// Whose access tokens are taken beside API keys.
+    pub(crate) issuers: Vec<bailiwick_api::token::Issuer>,
     /// Offer the hello-world that `bench decide` measures beside decisions.
     pub(crate) bench: bool,
 }
@@ -208,6 +214,7 @@ impl<'a> Surroundings<'a> {
             tls,
             allow_plain,
             public_url: public.map(|url| url.trim_end_matches('/').to_owned()),
+            issuers: file.issuers.iter().map(issuers::Written::issuer).collect::<Result<_>>()?,
             bench: false,
         })
     }
@@ -282,6 +289,8 @@ mod tests {
             "nats = \"nats://n\"\nreplicas = 2",
             "tls_cert = \"c\"",
             "unknown = 1",
+            "[[issuers]]\nissuer = \"https://a\"\nalgorithms = [\"HS256\"]",
+            "[[issuers]]\naudience = \"a\"",
             "name = ",
         ] {
             let serve = surroundings(toml, &no_env)

@@ -97,6 +97,9 @@ impl Service {
     }
 }
 
+/// How long requests that are turned away are counted before they are recorded.
+const COUNT_REFUSED: Duration = Duration::from_secs(1);
+
 fn api(config: &config::Serve) -> bailiwick_api::Config {
     bailiwick_api::Config {
         listen: config.listen,
@@ -105,6 +108,8 @@ fn api(config: &config::Serve) -> bailiwick_api::Config {
         threads: cores(),
         public_url: config.public_url.clone(),
         person_types: PERSON_TYPES.map(str::to_owned).to_vec(),
+        issuers: config.issuers.clone(),
+        count_refused: COUNT_REFUSED,
         bench: config.bench,
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::arguments::Arguments;
 use crate::event::{
-    Actor, AgentSettings, ConfigChanged, Constraint, Effect, Enforcer, Entity, Outcome, RequestKey,
-    Review, Role, Scope, Selector, TraceId,
+    Actor, AgentSettings, ConfigChanged, Constraint, DenialsAggregated, Effect, Enforcer, Entity,
+    Outcome, RequestKey, Review, Role, Scope, Selector, TraceId,
 };
 use crate::id::{
     Action, AgentId, ApprovalId, CallId, CredentialId, GrantId, GrantRequestId, GroupId, OwnerId,
@@ -130,6 +130,8 @@ pub enum Command {
     },
     /// Record a new API key.
     IssueCredential(IssueCredential),
+    /// Put another API key in the place of one.
+    RotateCredential(RotateCredential),
     /// End an API key.
     RevokeCredential {
         /// Its public name.
@@ -243,6 +245,8 @@ pub enum Command {
     },
     /// Record that a feed item is enforced everywhere. By the system only.
     RecordEnforced(RecordEnforced),
+    /// Record what doors turned away. By the system only.
+    RecordRefused(DenialsAggregated),
     /// Record grants and approvals that have run out. By the system only.
     Expire,
 }
@@ -325,6 +329,20 @@ pub struct IssueCredential {
     pub owner: Option<OwnerId>,
     /// The credential whose place it takes.
     pub rotates: Option<CredentialId>,
+}
+
+/// Fields of [`Command::RotateCredential`]. The new key speaks for whom the old one does, in its role,
+/// and lasts from now as long as the old one was made to last.
+#[derive(Debug, Clone)]
+pub struct RotateCredential {
+    /// The key whose place is taken.
+    pub rotates: CredentialId,
+    /// Public name of the new one.
+    pub credential: CredentialId,
+    /// Keyed hash of the new key.
+    pub key_hash: Digest,
+    /// How long the old one still works, unless it ends sooner.
+    pub overlap: Span,
 }
 
 /// Fields of [`Command::OpenTask`].

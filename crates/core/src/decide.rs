@@ -2,7 +2,7 @@
 //! can fail; what is not to be done comes back as a refusal or a denial.
 
 use crate::command::{Answer, Command, Done, Refusal, RefusalCode, Submission};
-use crate::event::{About, Actor, Event, Fact, Role};
+use crate::event::{About, Actor, DenialsAggregated, Event, Fact, REFUSED_MAX, Role};
 use crate::id::{AgentId, GrantId};
 use crate::record::frame::BODY_BYTES_MAX;
 use crate::state::State;
@@ -31,7 +31,7 @@ pub use entity::ENTITIES_MAX;
 pub use grant::{REQUESTS_EACH_MAX, TTL_MAX, USES_MAX};
 pub use ownership::{DELEGATES_MAX, TASKS_CLOSED_EACH};
 pub use policy::SCHEMAS_MAX;
-pub use registry::RISK_MAX;
+pub use registry::{RISK_MAX, ROTATION_OVERLAP_MAX};
 pub use task::{TARGETS_MAX, TASKS_EACH_MAX};
 pub use tool::{LABELS_MAX, TARGET_POINTERS_MAX};
 
@@ -198,6 +198,7 @@ fn carry_out(draft: &mut Draft<'_>) -> Answer {
         Command::PutEntity { entity, properties } => entity::put(draft, entity, properties),
         Command::RemoveEntity { entity } => entity::remove(draft, entity),
         Command::IssueCredential(issue) => registry::issue_credential(draft, issue),
+        Command::RotateCredential(rotate) => registry::rotate_credential(draft, rotate),
         Command::RevokeCredential { credential, reason } => {
             registry::revoke_credential(draft, credential, reason)
         }
@@ -230,8 +231,17 @@ fn carry_out(draft: &mut Draft<'_>) -> Answer {
         Command::Revoke(revoke) => revoke::revoke(draft, revoke),
         Command::Lift { selector, reason } => revoke::lift(draft, selector, reason),
         Command::RecordEnforced(record) => revoke::record_enforced(draft, record),
+        Command::RecordRefused(refused) => record_refused(draft, refused),
         Command::Expire => grant::expire(draft),
     }
+}
+
+/// What doors turned away, counted.
+fn record_refused(draft: &mut Draft<'_>, refused: &DenialsAggregated) -> Answer {
+    if refused.denials.len() > REFUSED_MAX {
+        return refuse(RefusalCode::OutOfRange, format!("at most {REFUSED_MAX} refusals at once"));
+    }
+    draft.done(Fact::DenialsAggregated(refused.clone()))
 }
 
 /// Who asks, as far as the ledger knows them.
@@ -311,6 +321,7 @@ const fn is_systems_own(command: &Command) -> bool {
         Command::CreateLedger(_)
             | Command::StartWriter { .. }
             | Command::RecordEnforced(_)
+            | Command::RecordRefused(_)
             | Command::Expire
     )
 }
@@ -324,6 +335,7 @@ const fn operator_may(command: &Command) -> bool {
             | Command::ActivatePolicies
             | Command::Configure(_)
             | Command::IssueCredential(_)
+            | Command::RotateCredential(_)
             | Command::RevokeCredential { .. }
     );
     !changes_rules && !is_systems_own(command)
@@ -407,6 +419,7 @@ fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool
         | Command::PutEntity { .. }
         | Command::RemoveEntity { .. }
         | Command::IssueCredential(_)
+        | Command::RotateCredential(_)
         | Command::RevokeCredential { .. }
         | Command::PutPolicy { .. }
         | Command::RemovePolicy { .. }
@@ -421,6 +434,7 @@ fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool
         | Command::Revoke(_)
         | Command::Lift { .. }
         | Command::RecordEnforced(_)
+        | Command::RecordRefused(_)
         | Command::Expire => false,
     }
 }

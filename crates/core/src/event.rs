@@ -22,6 +22,7 @@ mod first;
 mod grants;
 mod ledger;
 mod policies;
+mod refused;
 mod registry;
 mod revocations;
 mod subjects;
@@ -33,7 +34,7 @@ pub use approvals::{
     ApprovalRule, ApprovalRuleError, ApprovalWithdrawn,
 };
 pub use calls::{Call, CallAuthorized, CallDenied, CallFinished, DenialCode, Effect, Outcome};
-pub use credentials::{CredentialIssued, CredentialRevoked, Role};
+pub use credentials::{CredentialIssued, CredentialLimited, CredentialRevoked, Role};
 pub use entities::{Entity, EntityPut, EntityRemoved};
 pub use findings::{Detector, FindingRaised, RiskChanged, Verdict};
 pub use grants::{
@@ -42,6 +43,7 @@ pub use grants::{
 };
 pub use ledger::{ConfigChanged, Continues, KeyRotated, LedgerCreated, Pinning, WriterStarted};
 pub use policies::{PoliciesActivated, PolicyPut, PolicyRemoved, SchemaPut};
+pub use refused::{DenialsAggregated, REFUSED_MAX, Refused};
 pub use registry::{KINDS, name_of};
 pub use revocations::{
     ENFORCERS_NAMED_MAX, Enforcer, RevocationEnforced, RevocationIssued, Selector, SuspensionLifted,
@@ -328,6 +330,7 @@ facts! {
     53 "policies.activated" PoliciesActivated(PoliciesActivated);
     60 "credential.issued" CredentialIssued(CredentialIssued) after first::CredentialIssued;
     61 "credential.revoked" CredentialRevoked(CredentialRevoked);
+    62 "credential.limited" CredentialLimited(CredentialLimited);
     70 "task.opened" TaskOpened(TaskOpened);
     71 "task.closed" TaskClosed(TaskClosed);
     80 "grant.requested" GrantRequested(GrantRequested) after first::GrantRequested;
@@ -346,6 +349,7 @@ facts! {
     110 "call.authorized" CallAuthorized(CallAuthorized) after first::CallAuthorized;
     111 "call.denied" CallDenied(CallDenied) after first::CallDenied;
     112 "call.finished" CallFinished(CallFinished);
+    113 "denials.aggregated" DenialsAggregated(DenialsAggregated);
     120 "revocation.issued" RevocationIssued(RevocationIssued);
     121 "suspension.lifted" SuspensionLifted(SuspensionLifted);
     122 "revocation.enforced" RevocationEnforced(RevocationEnforced);

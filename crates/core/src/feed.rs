@@ -299,6 +299,7 @@ fn narrowing(fact: &Fact) -> Option<Narrowing> {
         | Fact::PolicyRemoved(_)
         | Fact::CredentialIssued(_)
         | Fact::CredentialRevoked(_)
+        | Fact::CredentialLimited(_)
         | Fact::TaskOpened(_)
         | Fact::GrantRequested(_)
         | Fact::GrantIssued(_)
@@ -308,6 +309,7 @@ fn narrowing(fact: &Fact) -> Option<Narrowing> {
         | Fact::CallAuthorized(_)
         | Fact::CallDenied(_)
         | Fact::CallFinished(_)
+        | Fact::DenialsAggregated(_)
         | Fact::SuspensionLifted(_)
         | Fact::RevocationEnforced(_)
         | Fact::FindingRaised(_) => None,

@@ -118,6 +118,7 @@ impl State {
             | Fact::EntityRemoved(_)
             | Fact::CredentialIssued(_)
             | Fact::CredentialRevoked(_)
+            | Fact::CredentialLimited(_)
             | Fact::TaskOpened(_)
             | Fact::TaskClosed(_)
             | Fact::DelegateAdded(_)
@@ -177,8 +178,8 @@ impl State {
             }
             // What follows from them stands in the events beside them.
             Fact::AccessReviewed(_) | Fact::BreakglassUsed(_) => {}
-            // Told by the enforcement points; nothing is decided by it.
-            Fact::RevocationEnforced(_) => {}
+            // Told by the doors and the enforcement points; nothing is decided by it.
+            Fact::RevocationEnforced(_) | Fact::DenialsAggregated(_) => {}
         }
     }
 

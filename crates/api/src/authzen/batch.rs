@@ -59,7 +59,7 @@ enum Semantic {
 }
 
 pub(super) async fn evaluate(desk: &Desk, parts: &Parts, body: Body) -> Result<Response, Problem> {
-    let asking = Asking::of(desk, parts, body::read(body).await?)?;
+    let asking = Asking::of(desk, parts, body::read(body).await?).await?;
     let mut body = Members::of_body(body::json(&parts.headers, &asking.bytes)?)?;
     let semantic = semantic(&mut body)?;
     let items = body.list("evaluations")?.unwrap_or_default();

@@ -96,7 +96,7 @@ pub(crate) async fn action(State(desk): State<Arc<Desk>>, request: Request) -> R
 
 async fn search(desk: Arc<Desk>, request: Request, sought: Sought) -> Response {
     let found = async |parts: &Parts, body: Body| {
-        let caller = Caller::of(&desk, &parts.headers)?;
+        let caller = Caller::in_good_standing(&desk, &parts.headers).await?;
         let bytes = body::read(body).await?;
         let body = body::json(&parts.headers, &bytes)?;
         caller.needs(SEEKERS)?;

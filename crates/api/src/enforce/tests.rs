@@ -1,5 +1,7 @@
 //! The roster in front of a real ledger.
 
+use bailiwick_core::event::Role;
+use bailiwick_core::id::CredentialId;
 use bailiwick_ledger::{Config, Store};
 
 use super::*;
@@ -19,14 +21,18 @@ fn house() -> (Ledger, Roster, tempfile::TempDir) {
     (ledger, roster, dir)
 }
 
+fn by(key: &str) -> Actor {
+    Actor::Credential { id: CredentialId::new(key).unwrap(), role: Role::Enforcer }
+}
+
 fn ping(
     roster: &Roster,
     point: &str,
     applied: Option<u64>,
     number: u64,
 ) -> Result<u64, &'static str> {
-    let (point, credential) = (PointId::new(point).unwrap(), CredentialId::new("key").unwrap());
-    let ping = Ping { point: &point, credential: &credential, is_agent: false, applied, number };
+    let (point, credential) = (PointId::new(point).unwrap(), by("key"));
+    let ping = Ping { point: &point, by: &credential, is_agent: false, applied, number };
     roster.answer(&ping).map_err(|problem| problem.kind.code)
 }
 
@@ -64,7 +70,7 @@ fn whoever_waits_hears_of_what_may_end_the_wait() {
         assert_eq!(ping(&roster, "p", applied, 3), Ok(3));
         assert!(!has_moved());
     }
-    let (point, key) = (PointId::new("p").unwrap(), CredentialId::new("key").unwrap());
+    let (point, key) = (PointId::new("p").unwrap(), by("key"));
     roster.leave(&point, &key).unwrap();
     assert!(has_moved());
 }
@@ -78,7 +84,7 @@ fn there_is_a_limit_and_those_who_are_there_stay() {
     assert_eq!(ping(&roster, "one-more", None, 1), Err("points_exhausted"));
     assert_eq!(ping(&roster, "p7", None, 1), Ok(1));
     assert_eq!(roster.after(None, POINTS_MAX).len(), POINTS_MAX);
-    let (gone, key) = (PointId::new("p7").unwrap(), CredentialId::new("key").unwrap());
+    let (gone, key) = (PointId::new("p7").unwrap(), by("key"));
     roster.leave(&gone, &key).unwrap();
     assert_eq!(ping(&roster, "one-more", None, 1), Ok(1));
     assert_eq!(roster.kept().known.len(), POINTS_MAX);
@@ -112,16 +118,11 @@ fn what_is_not_on_the_ledger_is_not_enforced_by_who_does_not_write_it() {
 #[test]
 fn an_agents_key_does_not_take_the_places_of_others() {
     let (_ledger, roster, _dir) = house();
-    let credential = CredentialId::new("agent-key").unwrap();
+    let credential = by("agent-key");
     let ping = |n: usize| {
         let point = PointId::new(&format!("p{n}")).unwrap();
-        let ping = Ping {
-            point: &point,
-            credential: &credential,
-            is_agent: true,
-            applied: None,
-            number: 0,
-        };
+        let ping =
+            Ping { point: &point, by: &credential, is_agent: true, applied: None, number: 0 };
         roster.answer(&ping).map_err(|problem| problem.kind.code)
     };
     for n in 0..POINTS_OF_AGENT_MAX {
@@ -129,9 +130,8 @@ fn an_agents_key_does_not_take_the_places_of_others() {
     }
     assert_eq!(ping(POINTS_OF_AGENT_MAX), Err("points_exhausted"));
     assert_eq!(ping(0), Ok(0), "those that it has stay");
-    let others = CredentialId::new("key").unwrap();
+    let others = by("key");
     let point = PointId::new("gateway").unwrap();
-    let other =
-        Ping { point: &point, credential: &others, is_agent: false, applied: None, number: 0 };
+    let other = Ping { point: &point, by: &others, is_agent: false, applied: None, number: 0 };
     assert_eq!(roster.answer(&other).map_err(|problem| problem.kind.code), Ok(0));
 }

@@ -1,11 +1,12 @@
 //! Credentials: API keys, made here, shown once, recorded as a keyed hash.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use bailiwick_core::command::{Command, IssueCredential};
+use bailiwick_core::command::{Command, IssueCredential, RotateCredential};
 use bailiwick_core::event::Role;
 use bailiwick_core::id::{AgentId, CredentialId, OwnerId};
 use bailiwick_core::state;
@@ -20,9 +21,11 @@ use crate::command::{Recorded, changed, json};
 use crate::desk::Desk;
 use crate::moment;
 use crate::page::{self, Page, PageQuery, Span};
-use crate::problem::{Details, Problem};
+use crate::problem::{Details, INTERNAL, Problem};
 
 const LIST: &str = "credentials";
+/// How long a key still works once another has taken its place, unless told otherwise.
+const OVERLAP: Length = Length::hours(1);
 /// What every key begins with, so that one is recognised where it does not belong.
 const KEY_PREFIX: &str = "bwk_";
 /// Bytes of chance in a key.
@@ -68,6 +71,28 @@ pub(crate) struct Issued {
     expires_at: Option<String>,
 }
 
+/// A key that is to take the place of another.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rotation {
+    /// The new key's public name; the old one's with the next number, such as `ci.2`, if not given.
+    #[serde(default)]
+    credential: Option<String>,
+    /// How long the old key still works, at most `30d`; `1h` if not given.
+    #[serde(default)]
+    overlap: Option<String>,
+}
+
+/// The answer to a rotation.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Rotated {
+    /// The new key.
+    #[serde(flatten)]
+    issued: Issued,
+    /// When the old key stops working.
+    old_expires_at: Option<String>,
+}
+
 /// A key as it stands, without the key.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Credential {
@@ -91,6 +116,8 @@ pub(crate) struct Credential {
     revoked: bool,
     /// Whether it works now.
     live: bool,
+    /// When it was last used, to the minute and since this server's start; not part of the record.
+    last_used_at: Option<String>,
 }
 
 /// Make a key.
@@ -134,15 +161,20 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     caller.needs(READERS)?;
     let span: Span<CredentialId> = query.span(LIST)?;
-    let now = desk.ledger.now();
+    let (now, used) = (desk.ledger.now(), desk.used.last());
     let page = desk.read(move |state| {
         let credentials = page::entries(state.credentials(), &span);
-        page::take(LIST, span.limit, credentials, |id, known| Some(show(id, known, now)))
+        page::take(LIST, span.limit, credentials, |id, known| Some(show(id, known, now, &used)))
     });
     Ok(json(StatusCode::OK, &page.await?))
 }
 
-fn show(id: &CredentialId, known: &state::Credential, now: Time) -> Credential {
+fn show(
+    id: &CredentialId,
+    known: &state::Credential,
+    now: Time,
+    used: &BTreeMap<CredentialId, Time>,
+) -> Credential {
     Credential {
         credential: id.clone(),
         role: known.role,
@@ -152,6 +184,55 @@ fn show(id: &CredentialId, known: &state::Credential, now: Time) -> Credential {
         expires_at: known.expires_at.map(moment::text),
         revoked: known.revoked,
         live: known.is_live(now),
+        last_used_at: used.get(id).copied().map(moment::text),
+    }
+}
+
+/// Put another key in the place of one. It speaks for whom the old one does, in its role, and lasts
+/// from now as long as the old one was to last; the old one works on for the overlap.
+#[utoipa::path(post, path = "/v1/credentials/{id}/rotate", tag = "credentials",
+    params(("id" = String, Path)), request_body = Rotation,
+    responses((status = 201, body = Rotated), (status = "default", body = Details)))]
+pub(crate) async fn rotate(
+    State(desk): State<Arc<Desk>>,
+    caller: Caller,
+    Named(name): Named,
+    Told { body, about }: Told<Rotation>,
+) -> Result<Response, Problem> {
+    let rotates = CredentialId::new(&name)?;
+    let credential = CredentialId::new(&body.credential.unwrap_or_else(|| successor(&name)))?;
+    let overlap = body.overlap.as_deref().map(str::parse).transpose()?.unwrap_or(OVERLAP);
+    let key = new_key();
+    let rotate = RotateCredential {
+        rotates: rotates.clone(),
+        credential: credential.clone(),
+        key_hash: desk.ledger.key_hash(&key),
+        overlap,
+    };
+    let outcome = desk.submit(&caller, about, Command::RotateCredential(rotate)).await?;
+    let name = credential.clone();
+    let ends = desk.read(move |state| {
+        let end = |id: &CredentialId| state.credentials().get(id).map(|known| known.expires_at);
+        Some((end(&credential)?, end(&rotates)?))
+    });
+    let ends = ends.await?.ok_or_else(|| INTERNAL.with("the keys are not on the ledger"))?;
+    let issued = Issued {
+        recorded: outcome.recorded(name.as_str()),
+        key: outcome.done.repeats.is_none().then_some(key),
+        expires_at: ends.0.map(moment::text),
+    };
+    let rotated = Rotated { issued, old_expires_at: ends.1.map(moment::text) };
+    Ok(json(StatusCode::CREATED, &rotated))
+}
+
+/// The next name in a row: `ci`, `ci.2`, `ci.3`. The same for the same, so that a retry asks for the
+/// same.
+fn successor(name: &str) -> String {
+    let numbered = name.rsplit_once('.');
+    let counted = numbered.and_then(|(stem, n)| Some((stem, n.parse::<u32>().ok()?)));
+    match counted {
+        Some((stem, number)) => format!("{stem}.{}", number.saturating_add(1)),
+        None => format!("{name}.2"),
     }
 }
 
@@ -174,6 +255,13 @@ pub(crate) async fn revoke(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_rotated_keys_count_up() {
+        for (name, next) in [("ci", "ci.2"), ("ci.2", "ci.3"), ("a.b", "a.b.2"), ("a.", "a..2")] {
+            assert_eq!(successor(name), next);
+        }
+    }
 
     #[test]
     fn keys_are_long_and_never_alike() {

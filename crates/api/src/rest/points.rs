@@ -92,7 +92,8 @@ pub(crate) async fn ping(
     }
     let number = stands_at(&desk, applied).await?;
     let is_agent = caller.role == Role::Agent;
-    let ping = enforce::Ping { point: &point, credential: &caller.id, is_agent, applied, number };
+    let by = caller.actor();
+    let ping = enforce::Ping { point: &point, by: &by, is_agent, applied, number };
     let number = desk.points.answer(&ping)?;
     let ledger = desk.feed.ledger();
     let pong = Pong { nonce: &nonce, number, lease_ms: LEASE.0, ledger };
@@ -130,7 +131,7 @@ pub(crate) async fn leave(
     Named(name): Named,
 ) -> Result<Response, Problem> {
     caller.needs(ENFORCERS)?;
-    desk.points.leave(&PointId::new(&name)?, &caller.id)?;
+    desk.points.leave(&PointId::new(&name)?, &caller.actor())?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -7,7 +7,10 @@ use bailiwick_core::event::{Actor, Selector};
 use bailiwick_ledger::{Config, Ledger, Store};
 
 use super::*;
+use crate::auth::used::Used;
 use crate::enforce::Roster;
+use crate::refused::Refusals;
+use crate::token::Issuers;
 
 struct House {
     desk: Arc<Desk>,
@@ -28,11 +31,18 @@ fn house() -> House {
     };
     let ledger = Ledger::open(&config, |_| {}).unwrap();
     let (closing, closes) = watch::channel(false);
-    let settings =
-        crate::desk::Settings { public_url: String::new(), person_types: Vec::new(), bench: false };
+    let settings = crate::desk::Settings {
+        public_url: String::new(),
+        resource_metadata: String::new(),
+        person_types: Vec::new(),
+        bench: false,
+    };
     let desk = Arc::new(Desk {
         feed: Position::new(&ledger),
         points: Roster::new(&ledger),
+        issuers: Arc::new(Issuers::new(&[], "").unwrap()),
+        used: Used::new(1).of_thread(0),
+        refused: Refusals::default(),
         ledger,
         audit: Arc::new(Audit::new(Settings { threads: 1, at_once: 1 }).unwrap()),
         settings: Arc::new(settings),
@@ -41,7 +51,7 @@ fn house() -> House {
     let key = std::fs::read_to_string(dir.path().join("admin.key")).unwrap();
     let mut headers = HeaderMap::new();
     headers.insert(AUTHORIZATION, format!("Bearer {}", key.trim()).parse().unwrap());
-    let caller = Caller::of(&desk, &headers).unwrap();
+    let caller = futures::executor::block_on(Caller::of(&desk, &headers)).unwrap();
     House { desk, closing, caller, _dir: dir }
 }
 
@@ -123,6 +133,9 @@ async fn items_that_are_not_ready_come_from_the_committed_state() {
         audit: Arc::clone(&house.desk.audit),
         feed: Position::new(&house.desk.ledger),
         points: house.desk.points.clone(),
+        issuers: Arc::clone(&house.desk.issuers),
+        used: house.desk.used.clone(),
+        refused: house.desk.refused.clone(),
         settings: Arc::clone(&house.desk.settings),
         closing: house.desk.closing.clone(),
     };

@@ -70,6 +70,9 @@ pub(crate) fn config() -> Config {
         threads: NonZeroUsize::new(2).unwrap(),
         public_url: None,
         person_types: PERSON_TYPES.map(str::to_owned).to_vec(),
+        issuers: Vec::new(),
+        // Tests count events: what was refused is not to come among them by itself.
+        count_refused: Duration::from_secs(3_600),
         bench: false,
     }
 }

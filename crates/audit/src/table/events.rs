@@ -132,13 +132,13 @@ fn fact(row: &mut Sheet<EventColumn>, index: u64, fact: &Fact) {
     cells! {
         LedgerCreated WriterStarted KeyRotated OwnerRegistered OwnerUpdated OwnerDisabled
         OwnerEnabled EntityPut EntityRemoved AgentRegistered AgentUpdated AgentSuspended AgentReinstated AgentRetired
-        PolicyPut PolicyRemoved PoliciesActivated CredentialIssued CredentialRevoked TaskOpened
+        PolicyPut PolicyRemoved PoliciesActivated CredentialIssued CredentialRevoked CredentialLimited TaskOpened
         TaskClosed GrantRequested GrantIssued GrantDenied GrantReturned GrantExpired
         GrantExhausted CallAuthorized CallDenied CallFinished RevocationIssued SuspensionLifted
         RevocationEnforced FindingRaised ConfigChanged DelegateAdded DelegateRemoved AgentReassigned
         ToolPinned ToolUnpinned ToolChanged SchemaPut AccessReviewed BreakglassUsed
         ApprovalRequested ApprovalGranted ApprovalDenied ApprovalExpired ApprovalWithdrawn
-        RiskChanged
+        RiskChanged DenialsAggregated
     }
 }
 

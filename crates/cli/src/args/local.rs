@@ -27,12 +27,30 @@ pub(crate) struct Demo {
     pub(crate) json: bool,
 }
 
+/// How access tokens are taken, for those who read about `serve`.
+pub(crate) const ISSUERS: &str = r#"Access tokens (JWT, RFC 9068) are taken beside API keys from each issuer that `bailiwick.toml` names.
+`sub`, or `subject_claim`, is the owner and the outermost `act.sub` the agent, which then is all that the token speaks for.
+Without `act` it comes in the role that its scopes give, or is refused.
+
+[[issuers]]
+issuer = "https://id.example.com"          # exactly as in `iss`
+audience = "https://bailiwick.example.com" # as in `aud` [default: the public URL]
+jwks_uri = "https://id.example.com/keys"   # [default: as the issuer's metadata says]
+algorithms = ["RS256", "ES256"]            # [default: RS256, PS256, ES256, EdDSA]
+plain_jwt = false                          # take type `JWT` beside `at+jwt`
+skew = "30s"                               # between the clocks, at most 60s
+subject_claim = "sub"                      # or `email`, if the issuer vouches for it
+roles_claim = "scope"                      # or one that lists texts, such as `roles`
+roles = { "bailiwick:auditor" = "auditor" } # [default: `bailiwick:ROLE`, but for `admin`]
+admin = false                              # whether `roles` may give `admin`"#;
+
 /// Run a ledger and serve it over HTTP.
 ///
 /// Each flag can also stand in the environment (BAILIWICK_DATA, BAILIWICK_LISTEN, BAILIWICK_NATS,
 /// BAILIWICK_REPLICAS, …) or in `bailiwick.toml` (`data = "…"`, `listen = "…"`, …); flags are
 /// stronger than the environment, and that is stronger than the file.
 #[derive(Debug, Default, clap::Args)]
+#[command(after_long_help = ISSUERS)]
 pub(crate) struct Serve {
     /// Directory of keys, anchor, snapshot and the embedded log [default: bailiwick-data]
     #[arg(long, value_name = "DIR")]

@@ -277,8 +277,19 @@ pub(crate) enum KeyVerb {
         #[arg(long, value_name = "LENGTH")]
         ttl: Option<Span>,
     },
-    /// List keys by their public names
+    /// List keys by their public names, each with the minute of its last use since the server's start
     List,
+    /// Put another key in the place of one; it is shown this once, and the old one ends a little later
+    Rotate {
+        /// The old key's public name
+        name: CredentialId,
+        /// The new key's public name [default: the old one's with the next number, such as `ci.2`]
+        #[arg(long = "as", value_name = "NAME")]
+        new_name: Option<CredentialId>,
+        /// How long the old key still works, at most 30d [default: 1h]
+        #[arg(long, value_name = "LENGTH")]
+        overlap: Option<Span>,
+    },
     /// Let a key work no more
     Revoke {
         /// The key's public name

@@ -38,8 +38,25 @@ pub(super) async fn run(verb: KeyVerb, desk: Desk) -> Result<()> {
                 ("revoked", "/revoked"),
                 ("issued", "/issued_at"),
                 ("until", "/expires_at"),
+                ("used", "/last_used_at"),
             ];
             desk.list("/v1/credentials", &[], &columns).await
+        }
+        KeyVerb::Rotate { name, new_name, overlap } => {
+            let path = path(["v1", "credentials", name.as_str(), "rotate"]);
+            let body = json!({
+                "credential": new_name, "overlap": overlap.map(|overlap| overlap.to_string()),
+            });
+            let answer = desk.http.post(&path, &body).await?;
+            if desk.json {
+                return Ok(show::line(&answer.to_string())?);
+            }
+            let text = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default();
+            let (new, end) = (text("id"), text("old_expires_at"));
+            show::note(&format!(
+                "key {new} takes the place of {name}, which works until {end}; it is shown this once:"
+            ));
+            Ok(show::line(text("key"))?)
         }
         KeyVerb::Revoke { name, reason } => {
             let path = path(["v1", "credentials", name.as_str(), "revoke"]);

@@ -158,6 +158,7 @@ fn configured(args: &args::Demo, home: PathBuf) -> Result<config::Serve> {
         tls: None,
         allow_plain: false,
         public_url: None,
+        issuers: Vec::new(),
         bench: false,
     })
 }

@@ -1,7 +1,8 @@
 //! A running server and everything that talks to it.
 
-use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -18,8 +19,14 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(data: PathBuf) -> Self {
+        Self::start_in(&std::env::temp_dir(), data)
+    }
+
+    /// A server that reads the `bailiwick.toml` of a directory.
+    fn start_in(dir: &Path, data: PathBuf) -> Self {
         let args = ["serve", "--json", "--listen", "127.0.0.1:0", "--data", text(&data)];
-        let mut child = command(&args).stdout(Stdio::piped()).spawn().unwrap();
+        let mut serve = command(&args);
+        let mut child = serve.current_dir(dir).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let told = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: `{line}`"));
@@ -187,6 +194,70 @@ fn keys_do_what_their_role_may_and_nothing_once_revoked() {
     assert!(denied.err.contains("credential_invalid") && denied.err.contains("BAILIWICK_KEY"));
     server.run(&["watch", "--key", "bwk_unknown"]).ends_with(3);
     server.stop();
+}
+
+#[test]
+fn a_key_is_rotated_and_the_old_one_ends_after_its_overlap() {
+    let (_dir, data) = place();
+    let server = Server::start(data);
+    let issued = server.run(&["key", "issue", "ci", "--role", "auditor"]).ends_with(0);
+    let old = issued.out.trim();
+    let rotated = server.run(&["key", "rotate", "ci"]).ends_with(0);
+    let new = rotated.out.trim();
+    assert!(new.starts_with("bwk_") && new != old, "{rotated:?}");
+    assert!(rotated.err.contains("key ci.2 takes the place of ci, which works until "));
+    for key in [old, new] {
+        server.run(&["owner", "list", "--key", key]).ends_with(0);
+    }
+    let at_once = ["key", "rotate", "ci.2", "--as", "nightly", "--overlap", "0s"];
+    let third = server.json(&at_once);
+    assert_eq!((&third["id"], third["key"].is_string()), (&json!("nightly"), true));
+    let denied = server.run(&["owner", "list", "--key", new]).ends_with(3);
+    assert!(denied.err.contains("credential_invalid"), "{denied:?}");
+    let keys = server.json(&["key", "list"]);
+    let items = keys["items"].as_array().unwrap();
+    let known = |name: &str| items.iter().find(|key| key["credential"] == name).unwrap();
+    assert!(known("ci.2")["last_used_at"].is_string() && known("ci.2")["live"] == false);
+    assert!(known("nightly")["last_used_at"].is_null() && known("nightly")["live"] == true);
+
+    let own = third["key"].as_str().unwrap();
+    let refused = server.run(&["key", "rotate", "nightly", "--key", own]).ends_with(3);
+    assert!(refused.err.contains("not_permitted"), "{refused:?}");
+    server.run(&["key", "rotate", "ci.2"]).ends_with(1);
+    server.run(&["key", "rotate", "nightly", "--overlap", "31d"]).ends_with(1);
+    server.run(&["key", "rotate", "nightly", "--overlap", "soon"]).ends_with(2);
+    server.stop();
+}
+
+#[test]
+fn a_server_tells_which_issuers_its_file_names() {
+    let (dir, data) = place();
+    let file = dir.path().join("bailiwick.toml");
+    let issuer = "[[issuers]]\nissuer = \"https://id.example.com\"\n";
+    std::fs::write(&file, issuer).unwrap();
+    let server = Server::start_in(dir.path(), data.clone());
+    let address = server.told["url"].as_str().unwrap().strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let path = "/.well-known/oauth-protected-resource";
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains(r#""authorization_servers":["https://id.example.com"]"#), "{answer}");
+    server.stop();
+    for (bad, code) in [
+        ("algorithms = [\"HS256\"]", 2),
+        ("algorithms = [\"none\"]", 2),
+        ("roles = { x = \"admin\" }", 1),
+        ("roles = { x = \"agent\" }", 1),
+        ("skew = \"2m\"", 1),
+        ("jwks_uri = \"http://id.example.com/keys\"", 1),
+    ] {
+        std::fs::write(&file, format!("{issuer}{bad}")).unwrap();
+        let args = ["serve", "--listen", "127.0.0.1:0", "--data", text(&data)];
+        let ended = command(&args).current_dir(dir.path()).output().unwrap();
+        let told = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(code), "{bad}: {told}");
+    }
 }
 
 #[test]

@@ -1,17 +1,24 @@
 //! The ledger itself, owners, agents and credentials.
 
 use super::{Draft, refuse};
-use crate::command::{Answer, CreateLedger, IssueCredential, RefusalCode, WriteAgent, WriteOwner};
+use crate::command::{
+    Answer, CreateLedger, Done, IssueCredential, RefusalCode, RotateCredential, WriteAgent,
+    WriteOwner,
+};
 use crate::event::{
     AgentReinstated, AgentRetired, AgentSuspended, AgentWritten, CredentialIssued,
-    CredentialRevoked, Fact, LedgerCreated, OwnerDisabled, OwnerEnabled, OwnerWritten, RiskChanged,
-    Role, Selector, SuspensionLifted, WriterStarted,
+    CredentialLimited, CredentialRevoked, Fact, LedgerCreated, OwnerDisabled, OwnerEnabled,
+    OwnerWritten, RiskChanged, Role, Selector, SuspensionLifted, WriterStarted,
 };
 use crate::id::{AgentId, CredentialId, OwnerId, Text};
+use crate::record::hash::Digest;
 use crate::state::{Agent, AgentStatus};
+use crate::time::Span;
 
 /// The most entries of an agent's allowlist.
 pub(super) const ALLOWLIST_MAX: usize = 256;
+/// How long a key may still work at most once another has taken its place.
+pub const ROTATION_OVERLAP_MAX: Span = Span::days(30);
 /// The most groups of an owner or agent.
 pub(super) const GROUPS_MAX: usize = 64;
 
@@ -216,13 +223,8 @@ pub(super) fn retire_agent(
 }
 
 pub(super) fn issue_credential(draft: &mut Draft<'_>, issue: &IssueCredential) -> Answer {
-    if draft.state.credentials().contains_key(&issue.credential) {
-        let message = format!("credential `{}` exists already", issue.credential);
-        return refuse(RefusalCode::AlreadyExists, message);
-    }
-    // Also of revoked ones: a key speaks for one credential, now and in every replay.
-    if draft.state.credentials().values().any(|known| known.key_hash == issue.key_hash) {
-        return refuse(RefusalCode::AlreadyExists, "another credential has this key");
+    if let Some(refused) = is_taken(draft, &issue.credential, &issue.key_hash) {
+        return refused;
     }
     match (&issue.agent, issue.role) {
         (Some(agent), Role::Agent) if !draft.state.agents().contains_key(agent) => {
@@ -253,6 +255,53 @@ pub(super) fn issue_credential(draft: &mut Draft<'_>, issue: &IssueCredential) -
         owner: issue.owner.clone(),
         rotates: issue.rotates.clone(),
     }))
+}
+
+/// A refusal where a credential's name or key is not new.
+fn is_taken(draft: &Draft<'_>, credential: &CredentialId, key_hash: &Digest) -> Option<Answer> {
+    if draft.state.credentials().contains_key(credential) {
+        let message = format!("credential `{credential}` exists already");
+        return Some(refuse(RefusalCode::AlreadyExists, message));
+    }
+    // Also of revoked ones: a key speaks for one credential, now and in every replay.
+    let is_known = draft.state.credentials().values().any(|known| known.key_hash == *key_hash);
+    is_known.then(|| refuse(RefusalCode::AlreadyExists, "another credential has this key"))
+}
+
+pub(super) fn rotate_credential(draft: &mut Draft<'_>, rotate: &RotateCredential) -> Answer {
+    if let Some(refused) = is_taken(draft, &rotate.credential, &rotate.key_hash) {
+        return refused;
+    }
+    if rotate.overlap > ROTATION_OVERLAP_MAX {
+        let message = format!("an overlap of more than {ROTATION_OVERLAP_MAX}");
+        return refuse(RefusalCode::OutOfRange, message);
+    }
+    let Some(old) = draft.state.credentials().get(&rotate.rotates) else {
+        let message = format!("credential `{}` is not known", rotate.rotates);
+        return refuse(RefusalCode::NotFound, message);
+    };
+    if !old.is_live(draft.now) {
+        let message = format!("credential `{}` works no more", rotate.rotates);
+        return refuse(RefusalCode::WrongState, message);
+    }
+    let lasts = old.expires_at.map(|end| end.since(old.issued));
+    let limit = draft.now.after(rotate.overlap);
+    let limit = old.expires_at.map_or(limit, |end| end.min(limit));
+    let issue = Fact::CredentialIssued(CredentialIssued {
+        credential: rotate.credential.clone(),
+        role: old.role,
+        agent: old.agent.clone(),
+        key_hash: rotate.key_hash,
+        expires_at: lasts.map(|span| draft.now.after(span)),
+        owner: old.owner.clone(),
+        rotates: Some(rotate.rotates.clone()),
+    });
+    let kind = issue.kind();
+    let issued = draft.record(issue);
+    let credential = rotate.rotates.clone();
+    let limited = CredentialLimited { credential, expires_at: limit };
+    draft.record_because(issued, Fact::CredentialLimited(limited));
+    Answer::Done(Done { kind, index: issued, grant: None, repeats: None })
 }
 
 pub(super) fn revoke_credential(

@@ -81,6 +81,24 @@ pub struct CredentialIssued {
     pub rotates: Option<CredentialId>,
 }
 
+/// An API key stops working sooner than it would have: another takes its place.
+#[derive(
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
+    schemars::JsonSchema,
+)]
+pub struct CredentialLimited {
+    /// Its public name.
+    pub credential: CredentialId,
+    /// When it stops working.
+    pub expires_at: Time,
+}
+
 /// An API key stopped working.
 #[derive(
     Debug,

@@ -31,6 +31,7 @@ pub const KINDS: &[(u16, &str)] = &[
     (53, "policies.activated"),
     (60, "credential.issued"),
     (61, "credential.revoked"),
+    (62, "credential.limited"),
     (70, "task.opened"),
     (71, "task.closed"),
     (80, "grant.requested"),

@@ -241,6 +241,11 @@ impl State {
         {
             credential.revoked = true;
             self.view.set_credential(self.next_index, &fact.credential, credential);
+        } else if let Fact::CredentialLimited(fact) = fact
+            && let Some(credential) = self.credentials.get_mut(&fact.credential)
+        {
+            credential.expires_at = Some(fact.expires_at);
+            self.view.set_credential(self.next_index, &fact.credential, credential);
         }
     }
 
@@ -270,9 +275,11 @@ impl State {
         self.agents.insert(written.agent.clone(), agent);
     }
 
-    fn set_disabled(&mut self, owner: &OwnerId, disabled: bool) {
-        if let Some(owner) = self.owners.get_mut(owner) {
+    fn set_disabled(&mut self, id: &OwnerId, disabled: bool) {
+        if let Some(owner) = self.owners.get_mut(id) {
             owner.disabled = disabled;
+            let known = self.entities.get(&Entity::Owner(id.clone()));
+            self.view.set_owner(self.next_index, owner, known);
         }
     }
 

@@ -2,7 +2,7 @@
 //! so that Cedar is asked before a command enters the loop.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::registry::{Agent, Credential, Owner};
@@ -92,6 +92,7 @@ pub struct View {
     version: u64,
     policies: Arc<PolicySet>,
     owners: Arc<BTreeMap<OwnerId, Arc<Principal>>>,
+    disabled: Arc<BTreeSet<OwnerId>>,
     agents: Arc<BTreeMap<AgentId, (OwnerId, Arc<Principal>)>>,
     resources: Resources,
     tools: Arc<BTreeMap<ToolId, Effect>>,
@@ -128,6 +129,12 @@ impl View {
     #[must_use]
     pub fn owner_of(&self, agent: &AgentId) -> Option<&OwnerId> {
         self.agents.get(agent).map(|(owner, _)| owner)
+    }
+
+    /// Whether an owner is registered and not disabled.
+    #[must_use]
+    pub fn is_active(&self, owner: &OwnerId) -> bool {
+        self.owners.contains_key(owner) && !self.disabled.contains(owner)
     }
 
     /// What a call does to the world: the stricter of what the enforcement point says and what the
@@ -262,6 +269,7 @@ impl Default for Derived {
             version: 0,
             policies: Arc::new(PolicySet::empty()),
             owners: Arc::default(),
+            disabled: Arc::default(),
             agents: Arc::default(),
             resources: Resources::default(),
             tools: Arc::default(),
@@ -301,6 +309,14 @@ impl Derived {
 
     pub(super) fn set_owner(&mut self, version: u64, owner: &Owner, known: Option<&Properties>) {
         let id = &owner.written.owner;
+        if owner.disabled != self.0.disabled.contains(id) {
+            let disabled = Arc::make_mut(&mut self.change(version).disabled);
+            if owner.disabled {
+                disabled.insert(id.clone())
+            } else {
+                disabled.remove(id)
+            };
+        }
         let principal = Principal::owner(id, &owner.written.groups);
         let principal = Arc::new(known.map_or(principal.clone(), |known| principal.with(known)));
         Arc::make_mut(&mut self.change(version).owners).insert(id.clone(), principal);

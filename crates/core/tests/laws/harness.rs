@@ -5,8 +5,8 @@ use std::sync::Mutex;
 
 use bailiwick_core::command::{
     Answer, Authorize, Command, CreateLedger, Decision, Denied, Done, Finish, IssueCredential,
-    IssueGrant, OpenTask, PinTool, Refusal, RefusalCode, RequestGrant, Revoke, Subject, Submission,
-    WriteAgent, WriteOwner,
+    IssueGrant, OpenTask, PinTool, Refusal, RefusalCode, RequestGrant, Revoke, RotateCredential,
+    Subject, Submission, WriteAgent, WriteOwner,
 };
 use bailiwick_core::decide::{Decided, decide};
 use bailiwick_core::event::{
@@ -293,6 +293,16 @@ pub(super) fn credential(name: &str, role: Role, agent: Option<&str>) -> IssueCr
         expires_at: None,
         owner: None,
         rotates: None,
+    }
+}
+
+/// The key `new` in the place of `old`, which works for an hour yet.
+pub(super) fn rotate(old: &str, new: &str) -> RotateCredential {
+    RotateCredential {
+        rotates: id::<CredentialId>(old),
+        credential: id::<CredentialId>(new),
+        key_hash: Digest(*blake3::hash(new.as_bytes()).as_bytes()),
+        overlap: Span::hours(1),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Each refusal code: what leads to it, and that nothing is recorded.
 
 use bailiwick_core::command::{
-    Command, CreateLedger, IssueCredential, IssueGrant, OpenTask, RefusalCode,
+    Command, CreateLedger, IssueCredential, IssueGrant, OpenTask, RefusalCode, RotateCredential,
 };
 use bailiwick_core::decide::{REQUESTS_EACH_MAX, TARGETS_MAX, TASKS_EACH_MAX, TTL_MAX, USES_MAX};
 use bailiwick_core::event::{Actor, Allow, Fact, Role, Selector};
@@ -11,7 +11,7 @@ use bailiwick_core::time::Span;
 
 use super::harness::{
     ALL, JUST_IN_TIME, Ledger, agent_key, ask, credential, finish, id, issue, lift, names,
-    open_task, put_policy, revoke, submission, terms, text, write_agent, write_owner,
+    open_task, put_policy, revoke, rotate, submission, terms, text, write_agent, write_owner,
 };
 
 /// Given the usual world and what `given` does, when the command that it makes is submitted by the
@@ -48,6 +48,7 @@ fn what_is_not_there_is_not_found() {
             Command::RetireAgent { agent: nobody(), reason: None },
             Command::IssueCredential(credential("x", Role::Agent, Some("nobody"))),
             Command::RevokeCredential { credential: id("nobody"), reason: None },
+            Command::RotateCredential(rotate("nobody", "x")),
             Command::OpenTask(open_task("nobody")),
             Command::CloseTask { task: TaskId(3), reason: None },
             Command::RemovePolicy { policy: id("nobody") },
@@ -92,6 +93,11 @@ fn what_is_there_already_is_not_made_again() {
             Command::RegisterAgent(write_agent("helper", "bob", &[])),
             Command::IssueCredential(credential("admin", Role::Auditor, None)),
             Command::IssueCredential(same_key.clone()),
+            Command::RotateCredential(rotate("auditor", "admin")),
+            Command::RotateCredential(RotateCredential {
+                key_hash: same_key.key_hash,
+                ..rotate("auditor", "x")
+            }),
         ],
     );
     check(RefusalCode::AlreadyExists, |ledger| {

@@ -10,7 +10,8 @@ use bailiwick_core::time::Span;
 
 use super::harness::{
     ALL, JUST_IN_TIME, Ledger, ROLES, actor, agent_key, ask, credential, finish, id, issue, lift,
-    open_task, pin_tool, put_policy, revoke, submission, terms, text, write_agent, write_owner,
+    open_task, pin_tool, put_policy, revoke, rotate, submission, terms, text, write_agent,
+    write_owner,
 };
 
 /// A ledger in which every command below has something to work on.
@@ -66,6 +67,7 @@ fn rules() -> Vec<(&'static str, Command)> {
         ("activate_policies", Command::ActivatePolicies),
         ("configure", Command::Configure(ConfigChanged::default())),
         ("issue_credential", Command::IssueCredential(auditor)),
+        ("rotate_credential", Command::RotateCredential(rotate("auditor", "auditor.2"))),
         (
             "revoke_credential",
             Command::RevokeCredential { credential: id("auditor"), reason: None },
@@ -164,6 +166,73 @@ fn refused_as(ledger: &Ledger, submission: &Submission) -> Option<RefusalCode> {
         Answer::Refused(refusal) => Some(refusal.code),
         Answer::Done(_) | Answer::Decided(_) => None,
     }
+}
+
+#[test]
+fn a_rotated_key_gives_way_to_one_that_may_as_much() {
+    let mut ledger = Ledger::with_policies(JUST_IN_TIME);
+    let call = || Command::Authorize(Box::new(ask("helper", "crm/read", "crm://case/1")));
+    let by = |name: &str, role| submission(Actor::Credential { id: id(name), role }, call());
+    let invalid = Some(RefusalCode::CredentialInvalid);
+    let ends = ledger.now().after(Span::hours(2));
+    let lasting = IssueCredential {
+        expires_at: Some(ends),
+        key_hash: Digest([3; 32]),
+        ..credential("ci", Role::Enforcer, None)
+    };
+    ledger.given(Command::IssueCredential(lasting));
+    let rotated = ledger.now();
+    ledger.given(Command::RotateCredential(rotate("ci", "ci.2")));
+    assert_eq!(refused_as(&ledger, &by("ci", Role::Enforcer)), None);
+    assert_eq!(refused_as(&ledger, &by("ci.2", Role::Enforcer)), None);
+    assert_eq!(refused_as(&ledger, &by("ci.2", Role::Admin)), invalid);
+    // The new key lasts as long from now as the old one was made to last.
+    let known = ledger.state.credentials().get("ci.2").unwrap();
+    let span = known.expires_at.unwrap().since(known.issued);
+    assert!(span <= Span::hours(2) && span > Span::hours(1), "{span}");
+    ledger.clock = rotated.after(Span::hours(1)).after(Span::seconds(1));
+    assert_eq!(refused_as(&ledger, &by("ci", Role::Enforcer)), invalid);
+    assert_eq!(refused_as(&ledger, &by("ci.2", Role::Enforcer)), None);
+    // A rotation makes no key last longer, and none of a key that ended.
+    let again = Command::RotateCredential(rotate("ci", "ci.3"));
+    let refused = refused_as(&ledger, &submission(Actor::System, again));
+    assert_eq!(refused, Some(RefusalCode::WrongState));
+}
+
+#[test]
+fn a_tokens_human_is_the_owner_of_its_agent() {
+    let mut ledger = Ledger::with_policies(JUST_IN_TIME);
+    let token = |owner: &str, agent: Option<&str>, role| Actor::Token {
+        issuer: text("https://id.example"),
+        owner: id(owner),
+        agent: agent.map(id),
+        role,
+    };
+    let refused = |ledger: &Ledger, actor: Actor, command: Command| {
+        refused_as(ledger, &submission(actor, command))
+    };
+    let task = || Command::OpenTask(open_task("helper"));
+    let agents = |owner: &str| token(owner, Some("helper"), Role::Agent);
+    assert_eq!(refused(&ledger, agents("alice"), task()), None);
+    let denied = Some(RefusalCode::NotPermitted);
+    assert_eq!(refused(&ledger, agents("bob"), task()), denied);
+    let nobodys = token("alice", Some("nobody"), Role::Agent);
+    assert_eq!(refused(&ledger, nobodys, task()), denied);
+    // A call of either is decided, so that its denial is on the record.
+    let call = || Command::Authorize(Box::new(ask("helper", "crm/read", "crm://case/1")));
+    assert_eq!(refused(&ledger, agents("bob"), call()), None);
+    let invalid = Some(RefusalCode::CredentialInvalid);
+    assert_eq!(refused(&ledger, agents("nobody"), call()), invalid);
+    let operator = |owner: &str| token(owner, None, Role::Operator);
+    let suspend = || Command::SuspendAgent { agent: id("helper"), reason: None };
+    assert_eq!(refused(&ledger, operator("alice"), suspend()), None);
+    assert_eq!(refused(&ledger, operator("nobody"), suspend()), invalid);
+    ledger.given(Command::DisableOwner { owner: id("alice"), reason: None });
+    assert_eq!(refused(&ledger, operator("alice"), suspend()), invalid);
+    assert!(!ledger.state.view().is_active(&id("alice")));
+    assert!(ledger.state.view().is_active(&id("bob")));
+    ledger.given(Command::EnableOwner { owner: id("alice") });
+    assert!(ledger.state.view().is_active(&id("alice")));
 }
 
 #[test]

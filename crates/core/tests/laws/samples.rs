@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use bailiwick_core::event::{
     About, Actor, AgentReinstated, AgentRetired, AgentSettings, AgentSuspended, AgentWritten,
     Allow, Call, CallAuthorized, CallDenied, CallFinished, Continues, CredentialIssued,
-    CredentialRevoked, DenialCode, Detector, Effect, Enforcer, Entity, EntityPut, EntityRemoved,
-    Event, Fact, FindingRaised, GrantDenied, GrantEnded, GrantIssued, GrantRequested,
-    GrantReturned, Issuance, KeyRotated, LedgerCreated, Outcome, OwnerDisabled, OwnerEnabled,
-    OwnerWritten, PoliciesActivated, PolicyPut, PolicyRemoved, RequestKey, RevocationEnforced,
-    RevocationIssued, Role, Selector, SuspensionLifted, TaskClosed, TaskOpened, TraceId, Verdict,
-    WriterStarted,
+    CredentialLimited, CredentialRevoked, DenialCode, Detector, Effect, Enforcer, Entity,
+    EntityPut, EntityRemoved, Event, Fact, FindingRaised, GrantDenied, GrantEnded, GrantIssued,
+    GrantRequested, GrantReturned, Issuance, KeyRotated, LedgerCreated, Outcome, OwnerDisabled,
+    OwnerEnabled, OwnerWritten, PoliciesActivated, PolicyPut, PolicyRemoved, RequestKey,
+    RevocationEnforced, RevocationIssued, Role, Selector, SuspensionLifted, TaskClosed, TaskOpened,
+    TraceId, Verdict, WriterStarted,
 };
 use bailiwick_core::id::{ApprovalId, CallId, GrantId, GrantRequestId, TaskId, Text};
 use bailiwick_core::properties::Properties;
@@ -106,6 +106,7 @@ fn registry() -> Vec<Fact> {
             rotates: Some(id("key-0")),
         }),
         Fact::CredentialRevoked(CredentialRevoked { credential: id("key-1"), reason: why() }),
+        Fact::CredentialLimited(CredentialLimited { credential: id("key-1"), expires_at: Time(1) }),
     ]
 }
 

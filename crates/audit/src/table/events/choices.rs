@@ -3,7 +3,8 @@
 use bailiwick_core::event::{
     AccessReviewed, AgentReassigned, ApprovalDenied, ApprovalExpired, ApprovalGranted,
     ApprovalRequested, ApprovalWithdrawn, BreakglassUsed, ConfigChanged, DelegateAdded,
-    DelegateRemoved, RiskChanged, SchemaPut, ToolChanged, ToolPinned, ToolUnpinned,
+    DelegateRemoved, DenialsAggregated, RiskChanged, SchemaPut, ToolChanged, ToolPinned,
+    ToolUnpinned,
 };
 use bailiwick_core::id::ApprovalId;
 
@@ -12,6 +13,10 @@ use super::{Cells, EventColumn as C, joined};
 use crate::table::sheet::Sheet;
 
 impl Cells for ConfigChanged {
+    fn write(&self, _: u64, _: &mut Sheet<C>) {}
+}
+
+impl Cells for DenialsAggregated {
     fn write(&self, _: u64, _: &mut Sheet<C>) {}
 }
 

@@ -2,9 +2,9 @@
 
 use bailiwick_core::event::{
     AgentReinstated, AgentRetired, AgentSuspended, AgentWritten, CredentialIssued,
-    CredentialRevoked, Entity, EntityPut, EntityRemoved, FindingRaised, KeyRotated, LedgerCreated,
-    OwnerDisabled, OwnerEnabled, OwnerWritten, PoliciesActivated, PolicyPut, PolicyRemoved,
-    TaskClosed, TaskOpened, WriterStarted,
+    CredentialLimited, CredentialRevoked, Entity, EntityPut, EntityRemoved, FindingRaised,
+    KeyRotated, LedgerCreated, OwnerDisabled, OwnerEnabled, OwnerWritten, PoliciesActivated,
+    PolicyPut, PolicyRemoved, TaskClosed, TaskOpened, WriterStarted,
 };
 use bailiwick_core::id::TaskId;
 
@@ -121,6 +121,12 @@ impl Cells for CredentialIssued {
 impl Cells for CredentialRevoked {
     fn write(&self, _: u64, row: &mut Sheet<C>) {
         row.set_some(C::Justification, self.reason.as_ref());
+    }
+}
+
+impl Cells for CredentialLimited {
+    fn write(&self, _: u64, row: &mut Sheet<C>) {
+        row.set(C::ValidTo, self.expires_at);
     }
 }
 

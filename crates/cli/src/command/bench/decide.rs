@@ -75,6 +75,7 @@ fn durable(args: &Args) -> anyhow::Result<Value> {
         tls: None,
         allow_plain: false,
         public_url: None,
+        issuers: Vec::new(),
         bench: true,
     })?;
     let ledger = service.ledger().clone();

@@ -238,16 +238,18 @@ impl Facts {
                 return (fits && self.owner(owner).is_some()).then(|| (*role, agent.clone()));
             }
         };
-        let mut known = None;
+        let (mut known, mut limit) = (None, None);
         for recorded in &self.registry {
             match &recorded.event.fact {
                 Fact::CredentialIssued(f) if f.credential == *id => known = Some(f),
                 Fact::CredentialRevoked(f) if f.credential == *id => known = None,
+                Fact::CredentialLimited(f) if f.credential == *id => limit = Some(f.expires_at),
                 _ => {}
             }
         }
+        let works = |end: Option<Time>| end.is_none_or(|end| now.0 < end.0);
         known
-            .filter(|f| f.role == *role && f.expires_at.is_none_or(|end| now.0 < end.0))
+            .filter(|f| f.role == *role && works(f.expires_at) && works(limit))
             .map(|f| (f.role, f.agent.clone()))
     }
 

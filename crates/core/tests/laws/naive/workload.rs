@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bailiwick_core::command::{
-    Command, IssueCredential, IssueGrant, RequestGrant, Revoke, Submission, WriteAgent, WriteOwner,
+    Command, IssueCredential, IssueGrant, RequestGrant, Revoke, RotateCredential, Submission,
+    WriteAgent, WriteOwner,
 };
 use bailiwick_core::event::{Actor, Allow, Entity, Fact, Recorded, Role, Selector};
 use bailiwick_core::id::{
@@ -22,7 +23,7 @@ use super::facts::Standing;
 use super::policies::{FAMILY, FIRST, named};
 use crate::laws::chance::Chance;
 use crate::laws::harness::{
-    Ledger, credential, finish, id, keyed, open_task, put_policy, submission, terms, text,
+    Ledger, credential, finish, id, keyed, open_task, put_policy, rotate, submission, terms, text,
     write_agent, write_owner,
 };
 
@@ -569,7 +570,12 @@ impl World {
 
     fn key(&mut self) -> Command {
         let agent = self.chance.one(&SPARE[..5]);
-        match self.chance.below(8) {
+        match self.chance.below(9) {
+            8 => {
+                let overlap = Span::seconds(self.chance.below(60));
+                let next = format!("{agent}.{}", self.chance.below(4));
+                Command::RotateCredential(RotateCredential { overlap, ..rotate(agent, &next) })
+            }
             0..4 => Command::IssueCredential(credential(agent, Role::Agent, Some(agent))),
             4 => Command::RevokeCredential { credential: id(agent), reason: None },
             5 => Command::RevokeCredential { credential: id("spare"), reason: None },

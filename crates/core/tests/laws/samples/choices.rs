@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use bailiwick_core::event::{
-    AccessReviewed, AgentReassigned, ApprovalDenied, ApprovalExpired, ApprovalGranted,
+    AccessReviewed, Actor, AgentReassigned, ApprovalDenied, ApprovalExpired, ApprovalGranted,
     ApprovalRequested, ApprovalRule, ApprovalWithdrawn, BreakglassUsed, ConfigChanged, Constraint,
-    DelegateAdded, DelegateRemoved, Effect, Fact, Must, Pinning, Plain, Review, RiskChanged,
-    SchemaPut, ToolChanged, ToolPinned, ToolUnpinned,
+    DelegateAdded, DelegateRemoved, DenialsAggregated, Effect, Fact, Must, Pinning, Plain, Refused,
+    Review, RiskChanged, Role, SchemaPut, ToolChanged, ToolPinned, ToolUnpinned,
 };
 use bailiwick_core::id::{ApprovalId, GrantId, GrantRequestId};
 use bailiwick_core::record::hash::Digest;
@@ -129,6 +129,28 @@ fn settings() -> Vec<Fact> {
         Fact::ConfigChanged(ConfigChanged {
             pinning: Pinning::Operator,
             approval_ttl: Span::minutes(10),
+        }),
+        Fact::DenialsAggregated(DenialsAggregated {
+            milliseconds: 1_000,
+            denials: vec![
+                Refused {
+                    actor: Some(Actor::Token {
+                        issuer: text("https://login.example.com"),
+                        owner: id("alice@example.com"),
+                        agent: Some(id("helper")),
+                        role: Role::Agent,
+                    }),
+                    code: text("not_permitted"),
+                    what: text("PUT /v1/policies/{id}"),
+                    count: 3,
+                },
+                Refused {
+                    actor: None,
+                    code: text("credential_invalid"),
+                    what: text("GET /v1/agents"),
+                    count: 1,
+                },
+            ],
         }),
         Fact::RiskChanged(RiskChanged { agent: id("helper"), from: 0, to: 30, reason: why() }),
     ]
