@@ -178,6 +178,7 @@ impl Problem {
 
     fn response(&self, media: &'static str, body: String) -> Response {
         let mut response = (self.kind.status, body).into_response();
+        response.extensions_mut().insert(self.kind);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
         if let Some(challenge) = self.challenge() {

@@ -1,24 +1,26 @@
-//! What is turned away at this door, counted, and recorded a moment later: a key that is not good
-//! and a role that is too small leave a trace, and nobody fills the ledger with them.
+//! What is turned away at this door, counted, and recorded a moment later: a key that is not good, a
+//! role that is too small, and what agents, enforcement points and approvers sent that could not be
+//! taken, such as an argument twice or a part of a grant that is wider than the whole. All of it
+//! leaves a trace, and nobody fills the ledger with it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use bailiwick_core::command::{Answer, Command, Submission};
-use bailiwick_core::event::{Actor, DenialsAggregated, REFUSED_MAX, Refused};
+use bailiwick_core::event::{Actor, DenialsAggregated, REFUSED_MAX, Refused, Role};
 use bailiwick_core::id::Text;
 use bailiwick_ledger::Ledger;
 use tokio::sync::watch;
 
 use crate::auth::Caller;
 use crate::desk::Desk;
-use crate::problem::{CREDENTIAL_INVALID, NOT_PERMITTED, point_to};
+use crate::problem::{Kind, point_to};
 
 /// While requests are turned away without a pause, it takes longer each time until they are recorded,
 /// up to so many times the usual: an attack is about one event each minute and not each second.
@@ -120,26 +122,46 @@ fn patience_after(patience: u32, is_quiet: bool) -> u32 {
     if is_quiet { 1 } else { patience.saturating_mul(2).min(PATIENCE_MAX) }
 }
 
-/// Lets a request through and, if it is turned away with 401 or 403, counts it and says where it says
+/// Lets a request through and, if it is turned away, counts it; with 401 or 403 it says where it says
 /// how to come in.
 pub(crate) async fn note(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let path = request.extensions().get::<MatchedPath>().cloned();
     let authorization = request.headers().get(AUTHORIZATION).cloned();
     let mut response = next.run(request).await;
-    let (code, actor) = match response.status() {
-        StatusCode::UNAUTHORIZED => (CREDENTIAL_INVALID.code, None),
+    let status = response.status();
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        point_to(&mut response, &desk.settings.resource_metadata);
+    }
+    let Some(kind) = response.extensions().get::<Kind>().copied() else { return response };
+    let headers = authorization.into_iter().map(|key| (AUTHORIZATION, key)).collect();
+    let actor = match status {
+        StatusCode::UNAUTHORIZED => None,
         StatusCode::FORBIDDEN => {
-            let headers = authorization.into_iter().map(|key| (AUTHORIZATION, key)).collect();
-            let caller = Caller::of(&desk, &headers).await;
-            (NOT_PERMITTED.code, caller.ok().map(|caller| caller.actor()))
+            Caller::of(&desk, &headers).await.ok().map(|caller| caller.actor())
+        }
+        StatusCode::BAD_REQUEST | StatusCode::CONFLICT | StatusCode::PAYLOAD_TOO_LARGE
+            if method != Method::GET =>
+        {
+            match Caller::of(&desk, &headers).await {
+                Ok(caller) if !may_err(caller.role) => Some(caller.actor()),
+                Ok(_) | Err(_) => return response,
+            }
         }
         _ => return response,
     };
-    point_to(&mut response, &desk.settings.resource_metadata);
     let path = path.as_ref().map_or("another path", MatchedPath::as_str);
-    desk.refused.add((actor, code, format!("{method} {path}")), 1);
+    desk.refused.add((actor, kind.code, format!("{method} {path}")), 1);
     response
+}
+
+/// Whether what somebody in this role sends amiss is a slip, and not worth a record: people who run
+/// the ledger, and people who only look.
+const fn may_err(role: Role) -> bool {
+    match role {
+        Role::Admin | Role::Operator | Role::Auditor | Role::Subscriber => true,
+        Role::Agent | Role::Enforcer | Role::Approver => false,
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod api {
     pub(crate) mod house;
 
     mod approvals;
+    mod attacks;
     mod authzen;
     mod bad_input;
     mod certification;

@@ -76,7 +76,7 @@ impl Naive {
         let same = open.iter().rev().find(|waiting| {
             let fact = waiting.fact;
             fact.request.is_none()
-                && is_same(&fact.call, party, ask)
+                && self.is_same(&fact.call, party, ask)
                 && fact.scope == Scope::Exact(ask.resource.clone())
                 && rules_of(&fact.needs) == asked.approval
                 && (fact.ttl.0, fact.max_uses) == (ttl, uses)
@@ -121,7 +121,7 @@ impl Naive {
         let requests = self.facts.approvals.iter().filter_map(|recorded| {
             let Fact::ApprovalDenied(no) = &recorded.event.fact else { return None };
             let fact = self.approval(no.approval)?;
-            let same = fact.request.is_none() && is_same(&fact.call, party, ask);
+            let same = fact.request.is_none() && self.is_same(&fact.call, party, ask);
             same.then(|| (no.approval, fact, no.reason.as_ref().map(ToString::to_string)))
         });
         requests.collect::<Vec<_>>().into_iter()
@@ -170,7 +170,7 @@ impl Naive {
     /// Whether a grant that people approved is for this very call: for a request, the terms say it.
     pub(super) fn is_shown(&self, grant: &GrantIssued, party: &Party<'_>, ask: &Authorize) -> bool {
         let approval = grant.approval.and_then(|id| self.approval(id));
-        approval.is_none_or(|fact| fact.request.is_some() || is_same(&fact.call, party, ask))
+        approval.is_none_or(|fact| fact.request.is_some() || self.is_same(&fact.call, party, ask))
     }
 
     /// Whether people met, for this grant, every rule that policy asks for now.
@@ -231,6 +231,32 @@ impl Naive {
             assert!(!is_named, "taken back: {id} by {:?}", event.event.fact);
         }
     }
+
+    /// Whether what was asked about is this very call, whenever, why and in whichever session it comes.
+    fn is_same(&self, call: &Call, party: &Party<'_>, ask: &Authorize) -> bool {
+        let agent = match &ask.subject {
+            Subject::Agent(agent) => Some(agent),
+            Subject::Person(_) => None,
+        };
+        let shown: BTreeMap<String, String> = call
+            .disclosed
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect();
+        call.agent.as_ref() == agent
+            && call.owner.as_ref() == Some(party.owner)
+            && call.task == ask.task
+            && call.tool == ask.tool
+            && call.tool_hash == ask.tool_hash
+            && call.action == ask.action
+            && call.resource == ask.resource
+            && call.effect == self.effect(ask)
+            && call.arguments == ask.arguments
+            && call.environment == ask.environment
+            && call.actors == ask.actors
+            && disclosed(ask)
+                .is_some_and(|fields| fields.into_iter().collect::<BTreeMap<_, _>>() == shown)
+    }
 }
 
 fn is_yes(fact: &Fact) -> bool {
@@ -246,27 +272,4 @@ fn ended(fact: &Fact) -> Option<ApprovalId> {
         Fact::ApprovalWithdrawn(f) => Some(f.approval),
         _ => None,
     }
-}
-
-/// Whether what was asked about is this very call, whenever, why and in whichever session it comes.
-fn is_same(call: &Call, party: &Party<'_>, ask: &Authorize) -> bool {
-    let agent = match &ask.subject {
-        Subject::Agent(agent) => Some(agent),
-        Subject::Person(_) => None,
-    };
-    let shown: BTreeMap<String, String> =
-        call.disclosed.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-    call.agent.as_ref() == agent
-        && call.owner.as_ref() == Some(party.owner)
-        && call.task == ask.task
-        && call.tool == ask.tool
-        && call.tool_hash == ask.tool_hash
-        && call.action == ask.action
-        && call.resource == ask.resource
-        && call.effect == ask.effect
-        && call.arguments == ask.arguments
-        && call.environment == ask.environment
-        && call.actors == ask.actors
-        && disclosed(ask)
-            .is_some_and(|fields| fields.into_iter().collect::<BTreeMap<_, _>>() == shown)
 }

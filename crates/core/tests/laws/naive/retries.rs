@@ -106,7 +106,11 @@ impl Naive {
             return Err(DenialCode::GrantRevoked.into());
         }
         for ancestor in &ancestors {
-            self.asked_of_giver(ancestor, ask, now)?;
+            let no = self.asked_of_giver(ancestor, ask, now).err();
+            // Which of the giver's policies said so is the giver's concern.
+            if let Some(code) = no.and_then(|no| no.code) {
+                return Err(code.into());
+            }
         }
         if now >= fact.expires_at {
             Err(DenialCode::GrantExpired.into())
