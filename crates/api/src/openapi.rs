@@ -10,7 +10,7 @@ use utoipa::{Modify, OpenApi};
 
 use crate::rest::{
     agents, approvals, calls, config, credentials, delegates, entities, events, grants, owners,
-    points, policies, revocations, schemas, sql, tasks, tools,
+    points, policies, queries, revocations, schemas, sql, tasks, tools,
 };
 use crate::{authzen, operate, stream};
 
@@ -44,7 +44,7 @@ use crate::{authzen, operate, stream};
         points::ping, points::leave, points::list,
         events::list, events::get,
         credentials::create, credentials::list, credentials::revoke,
-        sql::ask,
+        sql::ask, queries::list, queries::get, queries::ask,
         operate::health, operate::ready, operate::metrics,
     ),
     security(("key" = [])),

@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 
 use bailiwick_core::event::{
     AccessReviewed, ApprovalDenied, ApprovalExpired, ApprovalGranted, ApprovalRequested,
-    ApprovalRule, BreakglassUsed, Call, DenialCode, Detector, Fact, FindingRaised, GrantIssued,
-    GrantReturned, Issuance, Outcome, PoliciesActivated, PolicyPut, Review, RevocationEnforced,
-    RiskChanged, Selector, TaskClosed, TaskOpened, ToolChanged, ToolPinned, Verdict,
+    ApprovalRule, BreakglassUsed, Call, DenialCode, Detector, Fact, FindingRaised, GrantEnded,
+    GrantIssued, GrantReturned, Issuance, Outcome, PoliciesActivated, PolicyPut, Review,
+    RevocationEnforced, RiskChanged, Selector, TaskClosed, TaskOpened, ToolChanged, ToolPinned,
+    Verdict,
 };
 use bailiwick_core::id::{AgentId, ApprovalId, GrantId, OwnerId, PolicyId, TaskId, ToolId};
 use bailiwick_core::time::Span;
@@ -151,6 +152,7 @@ impl Year {
         question.task = held.task;
         let id = self.story.allow(held.id, question, held.left);
         if held.left == 0 {
+            self.story.tell(Fact::GrantExhausted(GrantEnded { grant: held.id }));
             self.held.remove(at);
         }
         match self.numbers.below(10) {
