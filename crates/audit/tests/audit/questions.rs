@@ -112,8 +112,7 @@ fn a_value_is_a_value_and_never_text_of_the_question() {
     let audit = year(7, 60).audit();
     for trick in ["' or true --", "triage-bot' union select 1 --", "$since", "(select agent_id)"] {
         let answer = named(&audit, "agent-story", &[("agent", trick.into())]).unwrap();
-        let everything = "revocation.issued";
-        assert!(answer.rows.iter().all(|row| row[2] == everything), "{trick}: {:?}", answer.rows);
+        assert!(answer.rows.is_empty(), "{trick}: {:?}", answer.rows);
     }
     let error = named(&audit, "agent-story", &[("agent", 1.into())]).unwrap_err();
     assert_eq!(error.code(), "sql_parameter_type");
