@@ -136,11 +136,14 @@ fn compared(left: &Value, right: &Value) -> Ordering {
     }
 }
 
-/// A condition as SQL, and whether a value meets it; none when that is unknown.
+/// Whether a value meets a condition; none when that is unknown.
+type Holds = Box<dyn Fn(&Value) -> Option<bool>>;
+
+/// A condition as SQL, and as a walk applies it.
 struct Condition {
     column: usize,
     sql: String,
-    holds: Box<dyn Fn(&Value) -> Option<bool>>,
+    holds: Holds,
 }
 
 fn condition(
@@ -155,10 +158,10 @@ fn condition(
         let value = table.rows.get(at.index(table.rows.len().max(1)))?[column].clone();
         Some((literal(kind, &value)?, value))
     };
-    let known = |holds: Box<dyn Fn(&Value) -> bool>| -> Box<dyn Fn(&Value) -> Option<bool>> {
+    let known = |holds: Box<dyn Fn(&Value) -> bool>| -> Holds {
         Box::new(move |value| (!value.is_null()).then(|| holds(value)))
     };
-    let (sql, holds): (String, Box<dyn Fn(&Value) -> Option<bool>>) = match test {
+    let (sql, holds): (String, Holds) = match test {
         Test::IsNull => (format!("{name} is null"), Box::new(|value| Some(value.is_null()))),
         Test::IsNotNull => {
             (format!("{name} is not null"), Box::new(|value| Some(!value.is_null())))
