@@ -10,7 +10,7 @@ use utoipa::{Modify, OpenApi};
 
 use crate::rest::{
     agents, approvals, calls, config, credentials, delegates, entities, events, grants, owners,
-    points, policies, revocations, schemas, sql, tasks, tools,
+    points, policies, queries, revocations, schemas, sql, tasks, tools,
 };
 use crate::token::resource;
 use crate::{authzen, operate, stream};
@@ -45,7 +45,7 @@ use crate::{authzen, operate, stream};
         points::ping, points::leave, points::list,
         events::list, events::get,
         credentials::create, credentials::list, credentials::rotate, credentials::revoke,
-        sql::ask,
+        sql::ask, queries::list, queries::get, queries::ask,
         operate::health, operate::ready, operate::metrics, resource::metadata,
     ),
     security(("key" = [])),

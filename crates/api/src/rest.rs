@@ -21,6 +21,7 @@ pub(crate) mod grants;
 pub(crate) mod owners;
 pub(crate) mod points;
 pub(crate) mod policies;
+pub(crate) mod queries;
 pub(crate) mod revocations;
 pub(crate) mod schemas;
 pub(crate) mod sql;

@@ -13,7 +13,7 @@ use crate::problem::{METHOD_NOT_ALLOWED, NO_ROUTE, Problem};
 use crate::rest::revocations::preview;
 use crate::rest::{
     agents, approvals, calls, config, credentials, delegates, entities, events, grants, owners,
-    points, policies, revocations, schemas, sql, tasks, tools,
+    points, policies, queries, revocations, schemas, sql, tasks, tools,
 };
 use crate::token::resource;
 use crate::{authzen, openapi, operate, refused, stream};
@@ -113,6 +113,8 @@ fn record() -> Router<Arc<Desk>> {
         .route("/v1/events", get(events::list))
         .route("/v1/events/{index}", get(events::get))
         .route("/v1/sql", post(sql::ask))
+        .route("/v1/queries", get(queries::list))
+        .route("/v1/queries/{name}", get(queries::get).post(queries::ask))
 }
 
 async fn no_route(request: Request) -> Problem {

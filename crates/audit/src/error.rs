@@ -24,6 +24,10 @@ pub enum Code {
     FunctionRefused,
     /// A parameter is missing or has no SQL type.
     Parameter,
+    /// A named question has no parameter of that name.
+    ParameterUnknown,
+    /// The value for a named question's parameter is not of its type.
+    ParameterType,
     /// The statement is well formed and means nothing: an unknown column, types that do not fit.
     Invalid,
     /// Too many questions wait already.
@@ -54,6 +58,8 @@ impl Code {
             Self::TableUnknown => "sql_table_unknown",
             Self::FunctionRefused => "sql_function_refused",
             Self::Parameter => "sql_parameter",
+            Self::ParameterUnknown => "sql_parameter_unknown",
+            Self::ParameterType => "sql_parameter_type",
             Self::Invalid => "sql_invalid",
             Self::Busy => "sql_busy",
             Self::Timeout => "sql_timeout",

@@ -25,8 +25,9 @@
 //! Where things are: `table` has one file a table, and under it how rows are kept (`grown`: most
 //! cells in Arrow, the few that change beside them) and read (`scan`); `store` folds events into
 //! all of them; `guard` says which questions are answered at all; `session` is the query engine
-//! with nothing in it but these tables; `query` runs a question within its limits, and `leash` makes it
-//! stop when nobody waits any more; `answer` is what comes out.
+//! with nothing in it but these tables; `query` runs a question within its limits, and `leash` makes
+//! it stop when nobody waits any more; `answer` is what comes out; `named` has the questions that
+//! are asked again and again.
 //!
 //! This crate alone knows DataFusion and Arrow, and no type of theirs leaves it. It knows nothing
 //! of how events are stored or followed, of HTTP, and of who asks: whoever serves a question
@@ -37,6 +38,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bailiwick_core::event::Recorded;
 use bailiwick_core::time::Time;
+use datafusion::common::ParamValues;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -45,6 +47,7 @@ mod answer;
 mod error;
 mod guard;
 mod leash;
+pub mod named;
 mod query;
 mod session;
 mod store;
@@ -157,8 +160,29 @@ impl Audit {
         parameters: &Parameters,
         limits: &Limits,
     ) -> Result<Table, Error> {
+        self.ask(sql, query::scalars(parameters)?, limits).await
+    }
+
+    /// Answers a named question with what is given for its parameters.
+    ///
+    /// # Errors
+    /// As [`Audit::run`]; also when a parameter is missing, unknown, or of another type.
+    pub async fn run_named(
+        &self,
+        named: &named::Named,
+        given: &Parameters,
+        limits: &Limits,
+    ) -> Result<Table, Error> {
+        self.ask(named.sql, named.bind(given, now())?, limits).await
+    }
+
+    async fn ask(
+        &self,
+        sql: &str,
+        parameters: ParamValues,
+        limits: &Limits,
+    ) -> Result<Table, Error> {
         let deadline = Instant::now() + limits.time;
-        let parameters = query::scalars(parameters)?;
         let turn = match timeout_at(deadline, Arc::clone(&self.turns).acquire_owned()).await {
             Ok(Ok(turn)) => turn,
             Ok(Err(_)) | Err(_) => {

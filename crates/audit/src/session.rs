@@ -21,6 +21,8 @@ use datafusion::prelude::SessionConfig;
 use crate::guard::functions::is_offered;
 use crate::store::Snapshot;
 
+mod projections;
+
 /// The catalog's name, which stands before the schema's in a full table name.
 pub(crate) const CATALOG: &str = "bailiwick";
 /// The schema's name.
@@ -65,6 +67,7 @@ pub(crate) fn open(
         .with_config(config(threads))
         .with_runtime_env(environment(memory_bytes)?)
         .with_catalog_list(Arc::new(catalogs))
+        .with_physical_optimizer_rules(projections::rules())
         .with_expr_planners(SessionStateDefaults::default_expr_planners())
         .with_scalar_functions(functions.scalars.clone())
         .with_aggregate_functions(functions.aggregates.clone())

@@ -4,6 +4,8 @@
 
 #[path = "audit/story.rs"]
 mod story;
+#[path = "audit/year.rs"]
+mod year;
 
 #[path = "audit/answers.rs"]
 mod answers;
@@ -13,5 +15,7 @@ mod guarded;
 mod intervals;
 #[path = "audit/questions.rs"]
 mod questions;
+#[path = "audit/scans.rs"]
+mod scans;
 #[path = "audit/snapshots.rs"]
 mod snapshots;

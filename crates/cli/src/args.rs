@@ -14,6 +14,7 @@ use clap::{Parser, Subcommand};
 mod approvals;
 mod grants;
 mod local;
+mod query;
 mod registry;
 mod schema;
 mod tools;
@@ -25,6 +26,7 @@ pub(crate) use local::ISSUERS;
 pub(crate) use local::{
     Completions, Demo, DemoServer, Dump, Gateway, Info, Ledger, LedgerVerb, Serve, Verify,
 };
+pub(crate) use query::{Query, QueryVerb, Story};
 pub(crate) use registry::{
     Agent, AgentVerb, DelegateVerb, Key, KeyVerb, Owner, OwnerVerb, Properties, PropertiesVerb,
     Task, TaskVerb, Whose,
@@ -93,6 +95,9 @@ pub(crate) enum Command {
     /// List the record itself, event by event
     Events(Events),
     Sql(Sql),
+    /// Ask the record one of the questions that auditors ask, by name
+    Query(Query),
+    Story(Story),
     Verify(Verify),
     /// Work on a ledger that no server has open
     Ledger(Ledger),
@@ -450,6 +455,8 @@ impl Command {
             Self::Watch(args) => args.access.json,
             Self::Events(args) => args.access.json,
             Self::Sql(args) => args.access.json || args.format == Format::Json,
+            Self::Query(args) => args.wants_json(),
+            Self::Story(args) => args.access.json,
             Self::Verify(args) => args.json,
             Self::Ledger(args) => args.json,
             Self::Key(args) => args.access.json,

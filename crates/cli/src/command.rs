@@ -27,11 +27,13 @@ mod owner;
 mod points;
 mod policy;
 mod properties;
+mod query;
 mod review;
 mod revoke;
 mod schema;
 mod serve;
 mod sql;
+mod story;
 mod task;
 mod tool;
 mod verify;
@@ -77,7 +79,9 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Points(args) => online(&args.access, points::run)?,
         Command::Watch(args) => watch::run(args)?,
         Command::Events(args) => events::run(args)?,
-        Command::Sql(args) => sql::run(args)?,
+        Command::Sql(args) => sql::run(&args)?,
+        Command::Query(args) => query::run(args)?,
+        Command::Story(args) => story::run(&args)?,
         Command::Verify(args) => verify::run(&args)?,
         Command::Ledger(args) => ledger::run(args)?,
         Command::Key(args) => online(&args.access, |http| key::run(args.verb, http))?,

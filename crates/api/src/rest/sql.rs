@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use bailiwick_audit::Limits;
+use bailiwick_audit::{Limits, Table};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -72,20 +72,31 @@ pub(crate) async fn ask(
     Told { body, .. }: Told<Question>,
 ) -> Result<Response, Problem> {
     caller.needs(READERS)?;
+    fresh(&desk).await?;
+    let table = desk.audit.run_with(&body.sql, &body.params, &Limits::INTERACTIVE).await?;
+    Ok(told(&table, &headers))
+}
+
+/// Waits until the tables hold everything that is on the ledger now.
+pub(super) async fn fresh(desk: &Desk) -> Result<(), Problem> {
     let head = desk.ledger.committed().borrow().next_index;
     if let Some(last) = head.checked_sub(1) {
         desk.audit.wait_for(last, FRESH_MAX).await?;
     }
-    let table = desk.audit.run_with(&body.sql, &body.params, &Limits::INTERACTIVE).await?;
-    if !wants_csv(&headers) {
-        return Ok(json(StatusCode::OK, &table));
+    Ok(())
+}
+
+/// An answer in the form that the caller accepts.
+pub(super) fn told(table: &Table, headers: &HeaderMap) -> Response {
+    if !wants_csv(headers) {
+        return json(StatusCode::OK, table);
     }
     let media = HeaderValue::from_static("text/csv; charset=utf-8");
     let mut response = ([(CONTENT_TYPE, media)], table.csv()).into_response();
     if let Some(seq) = table.as_of_seq {
         response.headers_mut().insert(AS_OF_SEQ, HeaderValue::from(seq));
     }
-    Ok(response)
+    response
 }
 
 /// Whether CSV is named before JSON, or alone.

@@ -346,3 +346,54 @@ async fn sql_answers_as_of_the_last_event_in_json_or_csv() {
     assert_eq!(csv.header("content-type"), "text/csv; charset=utf-8");
     assert_eq!(csv.text, "agent_id,action,decision\r\na1,crm/read_case,allow\r\n");
 }
+
+#[tokio::test]
+async fn named_questions_are_listed_shown_and_answered() {
+    let house = House::open();
+    house.furnish().await;
+    house.ask(&house.admin, &question()).await.done();
+    let listed = house.get("/v1/queries?limit=3").await.done();
+    let cursor = listed["next_cursor"].as_str().unwrap();
+    assert_eq!(listed["items"].as_array().unwrap().len(), 3);
+    let more = house.get(&format!("/v1/queries?cursor={cursor}")).await.done();
+    let last = more["items"].as_array().unwrap().last().unwrap();
+    assert_eq!((&last["name"], &more["next_cursor"]), (&json!("who-touched"), &json!(null)));
+    let shown = house.get("/v1/queries/who-touched").await.done();
+    assert_eq!(&shown, last);
+    assert_eq!(shown["parameters"][0]["type"], "text");
+    assert_eq!(shown["parameters"][0]["required"], true);
+    assert_eq!(shown["parameters"][2]["default"], "now");
+    let path = "/v1/queries/who-touched";
+    let answer = house.post(path, json!({"params": {"resource": "crm://case"}})).await.done();
+    assert_eq!(answer["rows"].as_array().unwrap().len(), 1);
+    assert_eq!(answer["as_of_seq"], house.events() - 1);
+    let headers = [JSON, ("accept", "text/csv")];
+    let path = "/v1/queries/calls-after-revocation";
+    let csv = house.send(Method::POST, path, &house.admin, &headers, "{}".to_owned()).await;
+    assert_eq!(csv.header("content-type"), "text/csv; charset=utf-8");
+    assert_eq!(csv.text.lines().count(), 1, "{}", csv.text);
+}
+
+#[tokio::test]
+async fn a_named_question_takes_its_parameters_and_no_others() {
+    let house = House::open();
+    let path = "/v1/queries/denial-bursts";
+    for (path, params, code) in [
+        (path, json!({"count": "20"}), "sql_parameter_type"),
+        (path, json!({"count": 1.5}), "sql_parameter_type"),
+        (path, json!({"count": null}), "sql_parameter_type"),
+        (path, json!({"count": {"a": 1}}), "sql_parameter_type"),
+        (path, json!({"since": "yesterday"}), "sql_parameter_type"),
+        (path, json!({"many": 20}), "sql_parameter_unknown"),
+        ("/v1/queries/who-touched", json!({}), "sql_parameter"),
+        ("/v1/queries/who-touched", json!({"resource": ["crm://x"]}), "sql_parameter_type"),
+    ] {
+        let answer = house.post(path, json!({"params": params})).await;
+        assert_eq!(answer.problem(), (400, code.into()), "{path} {params}");
+    }
+    let nothing = house.post("/v1/queries/who", json!({})).await;
+    assert_eq!(nothing.problem(), (404, "not_found".into()));
+    let other = house.post(path, json!({"parameters": {}})).await;
+    assert_eq!(other.problem(), (400, "invalid_body".into()));
+    house.post(path, json!({"params": {"count": 2, "since": "2026-01-01"}})).await.done();
+}

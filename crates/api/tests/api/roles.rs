@@ -58,6 +58,8 @@ async fn every_route_takes_its_own_roles_and_no_other() {
         ("/v1/tools", readers),
         ("/v1/tools/crm%2Fx", readers),
         ("/v1/config", readers),
+        ("/v1/queries", readers),
+        ("/v1/queries/who-touched", readers),
     ] {
         assert_eq!(allowed(&house, Method::GET, path, Value::Null).await, roles, "GET {path}");
     }
@@ -87,6 +89,7 @@ async fn every_route_takes_its_own_roles_and_no_other() {
         ),
         ("/v1/credentials/none/revoke", json!({}), &["admin"]),
         ("/v1/sql", json!({"sql": "select 1"}), readers),
+        ("/v1/queries/who-did-what-and-why", json!({}), readers),
         ("/access/v1/evaluation", question(), &["admin", "enforcer", "agent"]),
     ] {
         assert_eq!(allowed(&house, Method::POST, path, body).await, roles, "POST {path}");

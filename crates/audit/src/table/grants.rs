@@ -147,6 +147,7 @@ impl Grants {
             row.set_some(Fixed::GrantRequestId, fact.request);
             row.set_some(Fixed::ActorId, actor_id(&recorded.event.about.actor));
             row.set_some(Fixed::ParentGrantId, fact.parent);
+            row.set_some(Fixed::ApprovalId, fact.approval);
             row.set(Fixed::RootGrantId, root);
             row.set(Fixed::Depth, depth);
             row.set_some(Fixed::RuleIds, joined(&fact.policies));

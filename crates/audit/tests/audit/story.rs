@@ -25,9 +25,14 @@ pub(crate) struct Story {
 }
 
 impl Story {
+    /// A ledger on which nothing stands yet.
+    pub(crate) fn empty() -> Self {
+        Self { events: Vec::new(), now: START }
+    }
+
     /// A ledger with one owner and one agent.
     pub(crate) fn begin() -> Self {
-        let mut story = Self { events: Vec::new(), now: START };
+        let mut story = Self::empty();
         story.tell(Fact::LedgerCreated(LedgerCreated {
             ledger: LedgerId([1; 16]),
             name: text("default"),
@@ -57,12 +62,21 @@ impl Story {
 
     /// Adds an event and gives its index.
     pub(crate) fn tell(&mut self, fact: Fact) -> u64 {
+        self.add(fact, None)
+    }
+
+    /// Adds an event that another one is the cause of.
+    pub(crate) fn tell_because(&mut self, fact: Fact, cause: u64) -> u64 {
+        self.add(fact, Some(cause))
+    }
+
+    fn add(&mut self, fact: Fact, cause: Option<u64>) -> u64 {
         let index = self.events.len() as u64;
         let mut link = [0; 32];
         link[..8].copy_from_slice(&index.to_be_bytes());
         let id = CredentialId::new("ops").unwrap();
         let actor = Actor::Credential { id, role: Role::Operator };
-        let about = About { actor, on_behalf_of: None, cause: None, request: None, trace: None };
+        let about = About { actor, on_behalf_of: None, cause, request: None, trace: None };
         let place = Place { index, time: self.now, link: Link(link) };
         self.events.push(Recorded { place, event: Event { about, fact } });
         self.now = self.now.after(Span::seconds(1));

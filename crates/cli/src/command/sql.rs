@@ -1,13 +1,14 @@
 //! `bailiwick sql`.
 
 use anyhow::{Context as _, Result};
-use bailiwick_audit::{Audit, Column, Limits, Settings, Table};
+use bailiwick_audit::named;
+use bailiwick_audit::{Audit, Column, Limits, Parameters, Settings, Table};
 use bailiwick_ledger::Committed;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::offline::{self, Stopped};
-use crate::args::{self, Format};
+use crate::args::{self, Access, Format};
 use crate::config::{Surroundings, variable};
 use crate::service::cores;
 use crate::show::progress::{Progress, Unit};
@@ -28,21 +29,38 @@ struct Named {
     r#type: String,
 }
 
-pub(super) fn run(args: args::Sql) -> Result<()> {
+/// What is asked.
+pub(super) enum Question<'a> {
+    Sql(&'a str),
+    Named(&'static named::Named, &'a Parameters),
+}
+
+pub(super) fn run(args: &args::Sql) -> Result<()> {
     let format = if args.access.json { Format::Json } else { args.format };
+    let asked = ask(&args.access, &Question::Sql(&args.sql), || {
+        ("/v1/sql".to_owned(), json!({"sql": args.sql}))
+    });
+    tell(&asked?, format)
+}
+
+/// Asks a stopped ledger, or a server with `request`: a path and a body.
+pub(super) fn ask(
+    access: &Access,
+    question: &Question<'_>,
+    request: impl FnOnce() -> (String, Value),
+) -> Result<Table> {
     // A directory that was named, and no server: the ledger is read where it lies.
-    if let (Some(dir), None) = (&args.access.data, &args.access.url) {
+    if let (Some(dir), None) = (&access.data, &access.url) {
         let stopped = offline::open(dir, None)?;
-        let answer = ask_stopped(&stopped, &args.sql)?;
+        let answer = ask_stopped(&stopped, question)?;
         show::note("read from the stopped ledger, chain verified; the question is not recorded");
-        return tell(&answer, format);
+        return Ok(answer);
     }
-    let around = Surroundings::read(args.access.config.as_deref(), &variable)?;
-    let http = bailiwick_client::discover::discover(&around.sources(&args.access))?;
+    let around = Surroundings::read(access.config.as_deref(), &variable)?;
+    let http = bailiwick_client::discover::discover(&around.sources(access))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let answer = runtime.block_on(http.post("/v1/sql", &json!({"sql": args.sql})))?;
-    let answer = read(answer)?;
-    tell(&answer, format)
+    let (path, body) = request();
+    read(runtime.block_on(http.post(&path, &body))?)
 }
 
 /// An answer from the wire as the tables gave it.
@@ -57,7 +75,7 @@ pub(crate) fn read(answer: Value) -> Result<Table> {
 }
 
 /// Verifies a stopped ledger into tables and asks them.
-fn ask_stopped(stopped: &Stopped, sql: &str) -> Result<Table> {
+fn ask_stopped(stopped: &Stopped, question: &Question<'_>) -> Result<Table> {
     let threads = cores().get();
     let audit = Audit::new(Settings { threads, at_once: 1 })?;
     let key = stopped.key(None)?;
@@ -74,13 +92,18 @@ fn ask_stopped(stopped: &Stopped, sql: &str) -> Result<Table> {
     .map_err(super::verify::told_of)?;
     drop(progress);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(audit.run(sql, &Limits::INTERACTIVE)).map_err(|error| {
+    let limits = Limits::INTERACTIVE;
+    let answer = match question {
+        Question::Sql(sql) => runtime.block_on(audit.run(sql, &limits)),
+        Question::Named(named, given) => runtime.block_on(audit.run_named(named, given, &limits)),
+    };
+    answer.map_err(|error| {
         let code = error.code();
         anyhow::Error::from(error).context(code)
     })
 }
 
-fn tell(answer: &Table, format: Format) -> Result<()> {
+pub(super) fn tell(answer: &Table, format: Format) -> Result<()> {
     match format {
         Format::Json => show::line(&serde_json::to_string(answer)?)?,
         Format::Csv => show::raw(&answer.csv())?,

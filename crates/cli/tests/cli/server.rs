@@ -163,6 +163,14 @@ fn the_record_is_listed_asked_and_followed() {
     assert_eq!(answer["rows"], json!([["bot"]]));
     let refused = server.run(&["sql", "drop table calls", "--url", url]).ends_with(1);
     assert!(refused.err.contains("sql_not_a_read"), "{refused:?}");
+    let query = ["query", "run", "who-touched", "--param", "resource=crm://case", "--url", url];
+    assert_eq!(server.json(&query)["rows"], json!([]));
+    let csv = ["query", "run", "agent-story", "--param", "agent=bot", "--format", "csv"];
+    let csv = server.run(&[&csv[..], &["--url", url]].concat()).ends_with(0);
+    assert!(
+        csv.out.starts_with("seq,ts,kind,") && csv.out.contains("revocation.issued"),
+        "{csv:?}"
+    );
     let in_use = server.run(&["sql", "select 1"]).ends_with(1);
     assert!(in_use.err.contains(&format!("--url {url}")), "{in_use:?}");
     let in_use = bailiwick(&["verify", text(&server.data)]).ends_with(1);

@@ -73,6 +73,74 @@ fn the_stopped_ledger_tells_who_what_and_why() {
 }
 
 #[test]
+fn named_questions_are_listed_shown_and_asked_of_a_stopped_ledger() {
+    let listed = bailiwick(&["query", "list", "--json"]).ends_with(0).json();
+    let names: Vec<&str> = listed["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["name"].as_str().unwrap())
+        .collect();
+    assert!(names.contains(&"calls-after-revocation") && names.contains(&"drift"), "{names:?}");
+    let table = bailiwick(&["query", "list"]).ends_with(0);
+    assert!(table.out.contains("[count=20] [seconds=60]"), "{table:?}");
+    let shown = bailiwick(&["query", "show", "who-touched"]).ends_with(0);
+    assert!(shown.out.starts_with("-- question: Who touched") && shown.out.contains("\nselect "));
+    let shown = bailiwick(&["query", "show", "who-touched", "--json"]).ends_with(0).json();
+    assert_eq!(shown["parameters"][0]["required"], true);
+
+    let data = ["--data", text(&demo().dir), "--format", "json"];
+    let run = |args: &[&str]| bailiwick(&[&["query", "run"], args, &data[..]].concat());
+    // Nothing that the demo takes back is used again.
+    assert_eq!(run(&["calls-after-revocation"]).ends_with(0).json()["rows"], serde_json::json!([]));
+    let story = run(&["agent-story", "--param", "agent=support-bot"]).ends_with(0).json();
+    assert!(story["rows"].as_array().unwrap().len() > 10);
+    for (args, told) in [
+        (&["agent-story"][..], "needs `--param agent=…` (text)"),
+        (&["agent-story", "--param", "agents=x"], "takes no parameter `agents`"),
+        (&["agent-story", "--param", "agent"], "name=value"),
+        (&["agent-story", "--param", "agent=a", "--param", "agent=b"], "given twice"),
+        (&["denial-bursts", "--param", "count=many"], "has to be a whole number"),
+        (&["agent-story", "--param", "agent=a", "--param", "since=now"], "has to be a moment"),
+        (&["agents-story"], "there is no named question `agents-story`"),
+    ] {
+        let refused = run(args).ends_with(2);
+        assert!(refused.err.contains(told), "{args:?}: {refused:?}");
+    }
+}
+
+#[test]
+fn an_agents_story_is_told_with_why_and_drawn() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, file) = (text(&demo().dir), dir.path().join("story.html"));
+    let run = |args: &[&str]| {
+        bailiwick(&[&["story", "--agent", "support-bot", "--data", data], args].concat())
+    };
+    let told = run(&["--json"]).ends_with(0).json();
+    let steps = told["steps"].as_array().unwrap();
+    let kinds: Vec<&str> = steps.iter().map(|step| step["kind"].as_str().unwrap()).collect();
+    for kind in
+        ["agent.registered", "grant.issued", "call.authorized", "call.denied", "revocation.issued"]
+    {
+        assert!(kinds.contains(&kind), "{kind}: {kinds:?}");
+    }
+    let lines = run(&[]).ends_with(0);
+    assert!(lines.out.contains("the customer asks about case 1234"), "{lines:?}");
+    assert_eq!(lines.out.lines().count(), steps.len() + 1);
+    run(&["--html", text(&file)]).ends_with(0);
+    let page = std::fs::read_to_string(&file).unwrap();
+    let ticks =
+        kinds.iter().filter(|kind| kind.starts_with("call.auth") || **kind == "call.denied");
+    assert_eq!(page.matches("y2=\"14\"").count(), ticks.count());
+    let grants = kinds.iter().filter(|kind| **kind == "grant.issued").count();
+    assert_eq!(page.matches("<rect ").count(), grants);
+    let later = run(&["--from", "2999-01-01T00:00:00Z"]).ends_with(0);
+    assert!(later.out.is_empty() && later.err.contains("nothing happened"), "{later:?}");
+    let refused = run(&["--to", "tomorrow"]).ends_with(2);
+    assert!(refused.err.contains("`--to` has to be a moment"), "{refused:?}");
+}
+
+#[test]
 fn what_is_no_read_is_refused_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out.csv");

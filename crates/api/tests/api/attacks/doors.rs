@@ -60,139 +60,45 @@ pub(super) async fn forged_tokens_and_keys(stage: &mut Stage) {
     outside(stage, "a token that names two humans", &twice).await;
 }
 
+/// What an agent sends with its own key, a line each: what that is, the method, the path, the body,
+/// and the door as the record names it. `GRANT` is another agent's.
+const UPGRADES: &str = r#"
+writes a policy | PUT | /v1/policies/mine | {"text": "permit (principal, action, resource);"} | /v1/policies/{id}
+takes a policy away | DELETE | /v1/policies/pay |  | /v1/policies/{id}
+activates policies | POST | /v1/policies/activate | {} | /v1/policies/activate
+types arguments anew | PUT | /v1/schemas/crm%2Frefund | {"schema": {}} | /v1/schemas/{action}
+makes itself an admin | POST | /v1/credentials | {"credential": "mine", "role": "admin"} | /v1/credentials
+takes a guard's key's place | POST | /v1/credentials/enforcer-key/rotate | {"credential": "mine"} | /v1/credentials/{id}/rotate
+revokes a guard's key | POST | /v1/credentials/enforcer-key/revoke | {} | /v1/credentials/{id}/revoke
+widens its allowlist | PUT | /v1/agents/a1 | {"owner": "alice", "purpose": "x", "allowlist": [{"pattern": "**"}]} | /v1/agents/{id}
+registers a helper | POST | /v1/agents | {"agent": "a9", "owner": "alice", "purpose": "x", "allowlist": [{"pattern": "**"}]} | /v1/agents
+reinstates itself | POST | /v1/agents/a1/reinstate | {} | /v1/agents/{id}/reinstate
+makes itself trusted | POST | /v1/agents/a1/risk | {"risk": 0} | /v1/agents/{id}/risk
+finds another owner | POST | /v1/agents/a1/reassign | {"to": "bob"} | /v1/agents/{id}/reassign
+enables its owner | POST | /v1/owners/alice/enable | {} | /v1/owners/{id}/enable
+finds a delegate | PUT | /v1/owners/alice/delegates/bob | {} | /v1/owners/{id}/delegates/{delegate}
+issues itself a grant | POST | /v1/grants | {"agent": "a1", "action": "crm/write", "scope": "crm://**"} | /v1/grants
+hands back another's grant | POST | /v1/grants/GRANT/return | {} | /v1/grants/{id}/return
+gives on another's grant | POST | /v1/grants/GRANT/delegate | {"to": "a1"} | /v1/grants/{id}/delegate
+keeps what is reviewed | POST | /v1/grants/GRANT/review | {"review": "keep"} | /v1/grants/{id}/review
+lifts a suspension | POST | /v1/revocations/lift | {"selector": "all"} | /v1/revocations/lift
+revokes others | POST | /v1/revocations | {"selector": {"agent": "a2"}} | /v1/revocations
+pins a tool | PUT | /v1/tools/crm%2Fwrite | {"hash": "0000000000000000000000000000000000000000000000000000000000000000"} | /v1/tools/{id}
+changes settings | PUT | /v1/config | {"pinning": "first_use", "approval_ttl": "30d"} | /v1/config
+says what is known of it | PUT | /v1/entities/agent/a1 | {"properties": {"vetted": "yes"}} | /v1/entities/{kind}/{id}
+reads the record | GET | /v1/events |  | /v1/events
+asks in SQL | POST | /v1/sql | {"sql": "select * from grants"} | /v1/sql
+"#;
+
 pub(super) async fn agents_that_upgrade_themselves(stage: &mut Stage) {
     let key = stage.agents["a1"].clone();
     let grant = stage.grant("a2", "crm://case/2", json!({})).await;
-    let everything = "permit (principal, action, resource);";
-    let own = json!({"owner": "alice", "purpose": "x", "allowlist": [{"pattern": "**"}]});
-    let new = merged(own.clone(), json!({"agent": "a9"}));
-    let terms = json!({"agent": "a1", "action": "crm/write", "scope": "crm://**"});
-    let pin = json!({"hash": "0".repeat(64)});
-    for (name, method, path, body, door) in [
-        (
-            "writes a policy",
-            "PUT",
-            "/v1/policies/mine",
-            json!({"text": everything}),
-            "/v1/policies/{id}",
-        ),
-        ("takes a policy away", "DELETE", "/v1/policies/pay", Value::Null, "/v1/policies/{id}"),
-        ("activates policies", "POST", "/v1/policies/activate", json!({}), "/v1/policies/activate"),
-        (
-            "types arguments anew",
-            "PUT",
-            "/v1/schemas/crm%2Frefund",
-            json!({"schema": {}}),
-            "/v1/schemas/{action}",
-        ),
-        (
-            "makes itself an admin",
-            "POST",
-            "/v1/credentials",
-            json!({"credential": "mine", "role": "admin"}),
-            "/v1/credentials",
-        ),
-        (
-            "revokes a guard's key",
-            "POST",
-            "/v1/credentials/enforcer-key/revoke",
-            json!({}),
-            "/v1/credentials/{id}/revoke",
-        ),
-        ("widens its allowlist", "PUT", "/v1/agents/a1", own, "/v1/agents/{id}"),
-        ("registers a helper", "POST", "/v1/agents", new, "/v1/agents"),
-        (
-            "reinstates itself",
-            "POST",
-            "/v1/agents/a1/reinstate",
-            json!({}),
-            "/v1/agents/{id}/reinstate",
-        ),
-        (
-            "makes itself trusted",
-            "POST",
-            "/v1/agents/a1/risk",
-            json!({"risk": 0}),
-            "/v1/agents/{id}/risk",
-        ),
-        (
-            "finds another owner",
-            "POST",
-            "/v1/agents/a1/reassign",
-            json!({"to": "bob"}),
-            "/v1/agents/{id}/reassign",
-        ),
-        (
-            "enables its owner",
-            "POST",
-            "/v1/owners/alice/enable",
-            json!({}),
-            "/v1/owners/{id}/enable",
-        ),
-        (
-            "finds a delegate",
-            "PUT",
-            "/v1/owners/alice/delegates/bob",
-            json!({}),
-            "/v1/owners/{id}/delegates/{delegate}",
-        ),
-        ("issues itself a grant", "POST", "/v1/grants", terms, "/v1/grants"),
-        (
-            "hands back another's grant",
-            "POST",
-            &format!("/v1/grants/{grant}/return"),
-            json!({}),
-            "/v1/grants/{id}/return",
-        ),
-        (
-            "gives on another's grant",
-            "POST",
-            &format!("/v1/grants/{grant}/delegate"),
-            json!({"to": "a1"}),
-            "/v1/grants/{id}/delegate",
-        ),
-        (
-            "keeps what is reviewed",
-            "POST",
-            &format!("/v1/grants/{grant}/review"),
-            json!({"review": "keep"}),
-            "/v1/grants/{id}/review",
-        ),
-        (
-            "lifts a suspension",
-            "POST",
-            "/v1/revocations/lift",
-            json!({"selector": "all"}),
-            "/v1/revocations/lift",
-        ),
-        (
-            "revokes others",
-            "POST",
-            "/v1/revocations",
-            json!({"selector": {"agent": "a2"}}),
-            "/v1/revocations",
-        ),
-        ("pins a tool", "PUT", "/v1/tools/crm%2Fwrite", pin, "/v1/tools/{id}"),
-        (
-            "changes settings",
-            "PUT",
-            "/v1/config",
-            json!({"pinning": "first_use", "approval_ttl": "30d"}),
-            "/v1/config",
-        ),
-        (
-            "says what is known of it",
-            "PUT",
-            "/v1/entities/agent/a1",
-            json!({"properties": {"vetted": "yes"}}),
-            "/v1/entities/{kind}/{id}",
-        ),
-        ("reads the record", "GET", "/v1/events", Value::Null, "/v1/events"),
-        ("asks in SQL", "POST", "/v1/sql", json!({"sql": "select * from grants"}), "/v1/sql"),
-    ] {
-        let body = if body.is_null() { String::new() } else { body.to_string() };
+    for line in UPGRADES.trim().lines() {
+        let fields: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [name, method, path, body, door] = fields[..] else { panic!("{line}") };
         let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let path = path.replace("GRANT", &grant);
         let refused = (403, "not_permitted");
-        stage.turned_away(name, &key, (method, path), &body, refused, door).await;
+        stage.turned_away(name, &key, (method, &path), body, refused, door).await;
     }
 }

@@ -171,8 +171,15 @@ impl Facts {
         let last_hour = self.denied.iter().rev();
         let last_hour =
             last_hour.take_while(|recorded| minute(recorded.place.time) + 60 >= minute(now));
+        // What came before it was registered was nobody's.
+        let registered = self.registry.iter().find_map(|recorded| match &recorded.event.fact {
+            Fact::AgentRegistered(f) if f.agent == *agent => Some(recorded.place.index),
+            _ => None,
+        });
         let denied = last_hour.filter(|recorded| match &recorded.event.fact {
-            Fact::CallDenied(f) => f.call.agent.as_ref() == Some(agent),
+            Fact::CallDenied(f) => {
+                f.call.agent.as_ref() == Some(agent) && Some(recorded.place.index) > registered
+            }
             _ => false,
         });
         let risk = self.registry.iter().rev().find_map(|recorded| match &recorded.event.fact {
