@@ -73,7 +73,18 @@ fn every_command_in_the_readme_exists() {
         let Some((verb, more)) = verbs.split_first() else { continue };
         let nested = matches!(
             *verb,
-            "owner" | "agent" | "task" | "policy" | "grant" | "ledger" | "key" | "bench"
+            "owner"
+                | "agent"
+                | "task"
+                | "tool"
+                | "schema"
+                | "policy"
+                | "grant"
+                | "approvals"
+                | "query"
+                | "ledger"
+                | "key"
+                | "bench"
         );
         let mut arguments = vec![*verb];
         arguments.extend(more.iter().filter(|_| nested));

@@ -429,7 +429,7 @@ fn everything_was_met(met: &Met, least: u64) {
 }
 
 #[expect(clippy::disallowed_methods, reason = "who runs the tests says how long they are")]
-fn number(variable: &str, otherwise: u64) -> u64 {
+pub(super) fn number(variable: &str, otherwise: u64) -> u64 {
     let given = std::env::var(variable).ok();
     given.map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{variable}={text}")))
 }
