@@ -102,7 +102,7 @@ fn parts(counts: BTreeMap<Alike, u32>) -> Vec<Vec<(Alike, u32)>> {
             told(&one).and_then(|told| serde_json::to_vec(&told).ok()).map_or(0, |j| j.len());
         bytes += more;
         match parts.last_mut() {
-            Some(part) if bytes <= PART_BYTES_MAX => part.push(one),
+            Some(part) if bytes <= PART_BYTES_MAX && part.len() < REFUSED_MAX => part.push(one),
             Some(_) | None => {
                 bytes = more;
                 parts.push(vec![one]);

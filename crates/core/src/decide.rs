@@ -274,9 +274,10 @@ fn authenticated<'a>(
                     "a token speaks for an agent if and only if its role is `agent`".to_owned(),
                 );
             }
-            // That the owner of a call is disabled is for the decision to say, and to record.
-            let is_call = matches!(submission.command, Command::Authorize(_));
-            match state.owners().get(owner).filter(|owner| is_call || !owner.disabled) {
+            // That the human of an agent's call is disabled is for the decision to say, and to record.
+            let is_agents_call =
+                agent.is_some() && matches!(submission.command, Command::Authorize(_));
+            match state.owners().get(owner).filter(|owner| is_agents_call || !owner.disabled) {
                 Some(_) => Ok(Some(Caller { role: *role, agent: agent.as_ref() })),
                 None => invalid(format!("owner `{owner}` is not registered or disabled")),
             }

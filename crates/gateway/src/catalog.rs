@@ -58,6 +58,8 @@ pub struct Definition {
 #[derive(Debug, Default)]
 pub struct Catalog {
     tools: BTreeMap<String, Definition>,
+    /// What the client was told of them last, before a change or after: what the model acts on.
+    shown: BTreeMap<String, Definition>,
     /// How often the server has said so.
     generation: u64,
     /// Whether there is nothing more to learn.
@@ -109,36 +111,56 @@ impl Catalog {
     /// older one says what was so before a change. What is not understood is not taken, so that its
     /// tools go without a hash.
     pub fn learn(&mut self, generation: u64, result: &str) {
-        if generation != self.generation {
+        if generation == self.generation {
+            take(&mut self.tools, result);
+        } else {
             tracing::debug!("a list of tools from before they changed is not taken");
-            return;
-        }
-        let listed = match parse_strict(result.as_bytes(), LIMITS) {
-            Ok(listed) => listed,
-            Err(error) => {
-                tracing::warn!(%error, "the server's list of tools is not understood");
-                return;
-            }
-        };
-        let Ok(Listed { tools }) = serde_json::from_value(listed) else {
-            tracing::warn!("the server's list of tools is none");
-            return;
-        };
-        for tool in tools {
-            if self.tools.len() >= TOOLS_MAX && !self.tools.contains_key(&tool.name) {
-                tracing::warn!(TOOLS_MAX, "the server has more tools than are remembered");
-                return;
-            }
-            let hints = serde_json::from_value(tool.annotations.clone()).unwrap_or_default();
-            let definition = Definition { hash: hash(&tool), hints };
-            self.tools.insert(tool.name, definition);
         }
     }
 
-    /// What is known of `tool`.
+    /// The same for a result that the client gets to see, which counts for what it was shown however
+    /// old it is.
+    pub fn show(&mut self, generation: u64, result: &str) {
+        take(&mut self.shown, result);
+        self.learn(generation, result);
+    }
+
+    /// Whether the client was shown another definition of `tool` than the server has told since.
+    #[must_use]
+    pub fn is_shown_otherwise(&self, tool: &str) -> bool {
+        match (self.shown.get(tool), self.tools.get(tool)) {
+            (Some(shown), Some(known)) => shown.hash != known.hash,
+            (None, _) | (_, None) => false,
+        }
+    }
+
+    /// What is known of `tool`: what the server has told last, or what the client was shown.
     #[must_use]
     pub fn of(&self, tool: &str) -> Definition {
-        self.tools.get(tool).copied().unwrap_or_default()
+        self.tools.get(tool).or_else(|| self.shown.get(tool)).copied().unwrap_or_default()
+    }
+}
+
+fn take(into: &mut BTreeMap<String, Definition>, result: &str) {
+    let listed = match parse_strict(result.as_bytes(), LIMITS) {
+        Ok(listed) => listed,
+        Err(error) => {
+            tracing::warn!(%error, "the server's list of tools is not understood");
+            return;
+        }
+    };
+    let Ok(Listed { tools }) = serde_json::from_value(listed) else {
+        tracing::warn!("the server's list of tools is none");
+        return;
+    };
+    for tool in tools {
+        if into.len() >= TOOLS_MAX && !into.contains_key(&tool.name) {
+            tracing::warn!(TOOLS_MAX, "the server has more tools than are remembered");
+            return;
+        }
+        let hints = serde_json::from_value(tool.annotations.clone()).unwrap_or_default();
+        let definition = Definition { hash: hash(&tool), hints };
+        into.insert(tool.name, definition);
     }
 }
 
@@ -200,6 +222,27 @@ mod tests {
         assert!(!catalog.knows("t"));
         catalog.learn(catalog.generation(), r#"{"tools":[{"name":"t"}]}"#);
         assert!(catalog.knows("t") && catalog.of("t").hash.is_some());
+    }
+
+    #[test]
+    fn what_the_client_was_shown_counts_however_old_it_is() {
+        let (one, other) = (
+            r#"{"tools":[{"name":"t","description":"one"}]}"#,
+            r#"{"tools":[{"name":"t","description":"another"}]}"#,
+        );
+        let mut catalog = Catalog::default();
+        catalog.show(0, one);
+        assert!(catalog.knows("t") && !catalog.is_shown_otherwise("t"));
+        // The server says that its tools changed, and answers the gate with another definition.
+        catalog.changed();
+        assert!(!catalog.is_shown_otherwise("t") && catalog.of("t").hash.is_some());
+        catalog.learn(1, other);
+        assert!(catalog.is_shown_otherwise("t"));
+        // A list that was asked for before the change comes late and says something else still.
+        catalog.show(0, one);
+        assert!(catalog.is_shown_otherwise("t"));
+        catalog.show(1, other);
+        assert!(!catalog.is_shown_otherwise("t"));
     }
 
     #[test]

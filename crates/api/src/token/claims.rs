@@ -5,7 +5,7 @@ use bailiwick_core::time::Time;
 use serde_json::{Map, Value};
 
 use super::Refused;
-use super::settings::Trusted;
+use super::settings::{SCOPE, Trusted};
 
 /// The most actors of a token: the one that acts and those before it.
 const ACTORS_MAX: usize = 8;
@@ -124,7 +124,8 @@ fn actors(claims: &Map<String, Value>, trusted: &Trusted) -> Result<Vec<Text>, R
 /// What the issuer lets the token do. A `scope` is split at spaces; the rest is taken as it is.
 fn roles(claims: &Map<String, Value>, name: &str) -> Vec<String> {
     match claims.get(name) {
-        Some(Value::String(text)) => text.split(' ').map(str::to_owned).collect(),
+        Some(Value::String(text)) if name == SCOPE => text.split(' ').map(str::to_owned).collect(),
+        Some(Value::String(text)) => vec![text.clone()],
         Some(Value::Array(texts)) => {
             texts.iter().filter_map(Value::as_str).map(str::to_owned).collect()
         }

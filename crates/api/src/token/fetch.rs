@@ -95,6 +95,9 @@ fn jwks_uri(metadata: &[u8], issuer: &str) -> Result<Url, String> {
         return Err("it is the metadata of another issuer".to_owned());
     }
     let uri = metadata.get("jwks_uri").and_then(Value::as_str).ok_or("it has no `jwks_uri`")?;
+    if issuer.starts_with("https:") && !uri.starts_with("https:") {
+        return Err("`jwks_uri` leaves https, which its issuer has".to_owned());
+    }
     place(uri).map_err(|why| format!("`jwks_uri`: {why}"))
 }
 

@@ -61,6 +61,10 @@ pub(super) fn of(
         let (agent, role) = (Some(agent), Role::Agent);
         return Ok(Identity { issuer, owner, agent, role, before, until });
     }
+    // Without `act` the client is who acts: an agent's own is no person, whoever has logged in to it.
+    if AgentId::new(&client).is_ok_and(|name| owner_of(&name).is_some()) {
+        return Err(Refused::NotPermitted("the token's client is an agent, and no `act` says so"));
+    }
     let given: Vec<_> = roles.iter().filter_map(|value| trusted.roles.get(value)).collect();
     let role = ROLES.into_iter().find(|role| given.contains(&role));
     let role = role.ok_or(Refused::NotPermitted("the token gives no role here"))?;

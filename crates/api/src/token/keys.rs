@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use jsonwebtoken::DecodingKey;
 use reqwest::Client;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::task::JoinHandle;
 
 use super::key_set::{Found, KeySet};
 use super::settings::Trusted;
@@ -84,13 +85,15 @@ impl Keys {
     }
 
     /// Fetches the keys, unless somebody else did since `begun` or it was done too often of late.
-    async fn refresh(&self, trusted: &Trusted, begun: Instant) {
-        let mut attempts = self.attempts.lock().await;
+    /// Whoever waits for them may go away: an attempt that was taken is carried out all the same.
+    async fn refresh(self: &Arc<Self>, trusted: &Arc<Trusted>, begun: Instant) {
+        let mut attempts = Arc::clone(&self.attempts).lock_owned().await;
         if attempts.ended.is_some_and(|ended| begun < ended) || !attempts.take(Instant::now()) {
             return;
         }
-        self.fetch(trusted).await;
-        attempts.ended = Some(Instant::now());
+        if self.fetch_behind(trusted, attempts).await.is_err() {
+            tracing::warn!(issuer = %trusted.issuer, "fetching an issuer's keys was broken off");
+        }
     }
 
     /// Fetches the keys while those that are kept go on serving.
@@ -99,11 +102,19 @@ impl Keys {
         if !attempts.take(now) {
             return;
         }
+        drop(self.fetch_behind(trusted, attempts));
+    }
+
+    fn fetch_behind(
+        self: &Arc<Self>,
+        trusted: &Arc<Trusted>,
+        mut attempts: OwnedMutexGuard<Attempts>,
+    ) -> JoinHandle<()> {
         let (keys, trusted) = (Arc::clone(self), Arc::clone(trusted));
         tokio::spawn(async move {
             keys.fetch(&trusted).await;
             attempts.ended = Some(Instant::now());
-        });
+        })
     }
 
     async fn fetch(&self, trusted: &Trusted) {

@@ -288,6 +288,28 @@ async fn a_token_comes_once_and_in_its_header() {
 }
 
 #[tokio::test]
+async fn an_agents_own_client_is_not_taken_for_the_human_who_logged_in() {
+    let issuer = Issuer::open(Key::ec()).await;
+    let house = house(vec![issuer.trusted()]).await;
+    let scope = json!("bailiwick:approver");
+    let person = issuer.token(json!({"scope": scope}));
+    house.get_as(&person, "/v1/approvals").await.done();
+    let agents = issuer.token(json!({"scope": scope, "client_id": "a1"}));
+    refused(&house.get_as(&agents, "/v1/approvals").await, 403, "insufficient_scope");
+}
+
+#[tokio::test]
+async fn a_disabled_humans_token_is_good_for_no_call_of_anybody() {
+    let issuer = Issuer::open(Key::ec()).await;
+    let house = house(vec![issuer.trusted()]).await;
+    house.post("/v1/owners", json!({"owner": "carol"})).await.done();
+    let gate = issuer.token(json!({"sub": "carol", "scope": "bailiwick:enforcer"}));
+    allowed(&ask(&house, &gate).await);
+    house.post("/v1/owners/carol/disable", json!({})).await.done();
+    refused(&ask(&house, &gate).await, 401, "invalid_token");
+}
+
+#[tokio::test]
 async fn an_issuer_may_change_its_keys_and_be_away() {
     let mut issuer = Issuer::open(Key::ec()).await;
     let house = house(vec![issuer.trusted()]).await;

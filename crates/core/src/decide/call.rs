@@ -232,28 +232,23 @@ fn held_grant(
     now: Time,
 ) -> Result<GrantId, (DenialCode, Option<GrantId>)> {
     let holder = holder(party);
-    let mut live: Option<GrantId> = None;
-    let mut dead: Option<(GrantId, DenialCode)> = None;
-    let grants = state.grants();
-    for (id, grant) in grants.candidates(&holder, ask.task, &ask.action, &ask.resource) {
-        if !is_for(grant, ask) {
-            // It is for something else: `no_grant` says so, and the agent may ask for another.
-            continue;
-        }
+    // One that is for something else is none: `no_grant` says so, and the agent may ask for another.
+    let candidates = state.grants().candidates(&holder, ask.task, &ask.action, &ask.resource);
+    let mut grants: Vec<(GrantId, &Grant)> =
+        candidates.filter(|(_, grant)| is_for(grant, ask)).collect();
+    grants.sort_unstable_by_key(|(id, _)| *id);
+    let mut givers = lineage::Givers::new(state, ask, now);
+    let mut missing = (DenialCode::NoGrant, None);
+    for (id, grant) in grants {
         let good = covers(state, party, id, grant, ask, now)
             .and_then(|()| shown(state, grant, ask))
-            .and_then(|()| lineage::narrowed(state, policy, ask, id, now));
+            .and_then(|()| givers.narrow(policy, id));
         match good {
-            Ok(()) => live = Some(live.map_or(id, |other| other.min(id))),
-            Err(code) if dead.is_none_or(|(other, _)| other < id) => dead = Some((id, code)),
-            Err(_) => {}
+            Ok(()) => return Ok(id),
+            Err(code) => missing = (code, Some(id)),
         }
     }
-    match (live, dead) {
-        (Some(id), _) => Ok(id),
-        (None, Some((id, code))) => Err((code, Some(id))),
-        (None, None) => Err((DenialCode::NoGrant, None)),
-    }
+    Err(missing)
 }
 
 /// Whether a grant is for calls through this tool, with these arguments.

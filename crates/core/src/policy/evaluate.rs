@@ -298,6 +298,7 @@ impl Condition {
 
     /// Notes what one part of the condition reads.
     fn note(&mut self, expr: &Expr) -> Result<Walk, Fault> {
+        not_whether_it_is_there(expr)?;
         let reads = match expr.expr_kind() {
             ExprKind::GetAttr { expr: of, attr } | ExprKind::HasAttr { expr: of, attr } => {
                 if is_context(of) {
@@ -381,6 +382,32 @@ fn steps_from_context(expr: &Expr) -> Option<Vec<SmolStr>> {
     }
     steps.reverse();
     is_context(at).then_some(steps)
+}
+
+/// Refuses to ask whether the arguments as a whole or a count is there. A call without it fails every
+/// policy that reads it, which denies; a `forbid` that asked first would be missed.
+fn not_whether_it_is_there(expr: &Expr) -> Result<(), Fault> {
+    let kind = expr.expr_kind();
+    let (of, attr) = if let ExprKind::HasAttr { expr, attr } = kind {
+        (expr, attr)
+    } else if let ExprKind::ExtHasAttr { expr, attrs } = kind
+        && attrs.first() == "history"
+    {
+        (expr, attrs.first())
+    } else {
+        return Ok(());
+    };
+    let steps = steps_from_context(of);
+    let is_asked = match steps.as_deref() {
+        Some([first, ..]) => first == "history",
+        Some([]) | None => attr == "args" || attr == "history",
+    };
+    if is_asked {
+        let message = "without it every policy that reads it denies: do not ask whether it is there, \
+                       only whether an argument is";
+        return Err(Fault::new(start(expr.source_loc()), message));
+    }
+    Ok(())
 }
 
 /// A place where a policy reads the arguments, or asks whether there is one.

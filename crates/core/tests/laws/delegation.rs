@@ -8,11 +8,13 @@ use bailiwick_core::decide::{DELEGATIONS_MAX, DEPTH_MAX};
 use bailiwick_core::event::{DenialCode, Fact, GrantIssued, Issuance, Role, Selector};
 use bailiwick_core::id::{GrantId, TaskId};
 use bailiwick_core::time::Span;
+use serde_json::json;
 
 use super::harness::{
     ALL, JUST_IN_TIME, Ledger, actor, agent_key, ask, credential, id, issue, keyed, names, revoke,
     submission, terms, with_task, with_tool, write_agent,
 };
+use super::properties::told;
 
 mod elsewhere;
 
@@ -491,6 +493,20 @@ fn an_agent_lets_no_other_do_what_it_may_not_do_itself() {
     assert_eq!(ledger.denied(read("second")), DenialCode::ToolNotAllowed);
     ledger.given(Command::UpdateAgent(write_agent("helper", "alice", &["**"])));
     assert_eq!(ledger.allowed(read("second")), child);
+}
+
+#[test]
+fn what_is_told_of_the_caller_is_not_told_of_its_giver() {
+    let of_dbas = r#"permit (principal is Agent, action, resource)
+        when { principal.hasTag("role") && principal.getTag("role").contains("dba") };"#;
+    let owners = "permit (principal is Owner, action, resource);";
+    let mut ledger = Ledger::with_policies(&[of_dbas, owners]);
+    let root = root(&mut ledger, "helper");
+    give(&mut ledger, part(root, "second"));
+    let role = |ask| told(ask, json!({"role": "dba"}), json!({}), json!({}));
+    // The giver is no dba; whoever it gives a part to may be one, and that is not enough.
+    assert_eq!(ledger.denied(role(read("second"))), DenialCode::Forbidden);
+    ledger.allowed(role(read("helper")));
 }
 
 #[test]

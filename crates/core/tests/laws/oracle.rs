@@ -360,7 +360,11 @@ pub(super) fn by_holder(grant: &GrantIssued, ask: &Authorize) -> Authorize {
         Some(agent) => Subject::Agent(agent.clone()),
         None => Subject::Person(grant.owner.clone()),
     };
-    Authorize { subject, task: grant.task, ..ask.clone() }
+    let mut by_holder = Authorize { subject, task: grant.task, ..ask.clone() };
+    if let Some(told) = &mut by_holder.told {
+        told.subject = Default::default();
+    }
+    by_holder
 }
 
 /// Whether the call's number is as small as the grant demands: histories have no other constraint.

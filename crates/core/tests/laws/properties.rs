@@ -29,7 +29,12 @@ fn put(entity: Entity, value: Value) -> Command {
     Command::PutEntity { entity, properties: properties(value) }
 }
 
-fn told(mut ask: Authorize, subject: Value, action: Value, resource: Value) -> Authorize {
+pub(super) fn told(
+    mut ask: Authorize,
+    subject: Value,
+    action: Value,
+    resource: Value,
+) -> Authorize {
     ask.told = Some(Box::new(Told {
         subject: properties(subject),
         action: properties(action),

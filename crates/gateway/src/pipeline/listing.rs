@@ -26,6 +26,8 @@ use crate::frame::{
 pub(super) const LISTED_WITHIN: Duration = Duration::from_secs(1);
 /// The most pages of one list that are asked for.
 const PAGES_MAX: usize = 256;
+/// The longest cursor of a next page.
+const CURSOR_BYTES_MAX: usize = 4_096;
 
 /// A list that the server was asked for and has not given yet.
 #[derive(Debug)]
@@ -75,6 +77,11 @@ impl<A: Authority> Session<A> {
         }
         if self.has_to_list(&call, until) {
             return Begun::Unlisted(until);
+        }
+        if self.catalog.is_shown_otherwise(&call.name) {
+            let decision = Decision::new(DenialCode::ToolChanged);
+            let why = "the server told you of another definition than it has: list its tools again";
+            return Begun::Answered(denial::undecided(id, why, &decision));
         }
         match self.ask(id, &call, until) {
             Ok(asked) => Begun::Asked(Box::new(asked)),
@@ -139,7 +146,13 @@ impl<A: Authority> Session<A> {
         };
         self.catalog.learn(generation, result.get());
         match next_page(result) {
-            Some(cursor) if pages + 1 < PAGES_MAX => self.list(Some(&cursor), pages + 1, until),
+            Some(cursor)
+                if pages + 1 < PAGES_MAX
+                    && cursor.len() <= CURSOR_BYTES_MAX
+                    && Instant::now() < until =>
+            {
+                self.list(Some(&cursor), pages + 1, until);
+            }
             Some(_) | None => {
                 self.catalog.learned_all(generation);
                 self.go_on_with_unlisted();
@@ -157,6 +170,9 @@ impl<A: Authority> Session<A> {
 
     fn go_on_with_unlisted(&mut self) {
         for key in std::mem::take(&mut self.unlisted) {
+            if !matches!(self.requests.get_mut(&key), Some(Pending::Unlisted(_))) {
+                continue;
+            }
             let Some(Pending::Unlisted(call)) = self.requests.take(&key) else { continue };
             let Unlisted { id, line, until } = *call;
             if let Ok(Frame::Request { params, .. }) = parse_lightly(&line) {

@@ -116,6 +116,8 @@ impl<A: Authority> Session<A> {
             }
             Some(Pending::Unlisted(_)) => {
                 self.requests.take(id.key());
+                // The id is free again: what comes under it next is another call.
+                self.unlisted.retain(|waiting| waiting != id.key());
             }
             Some(Pending::Running(_)) => {
                 self.stop(id.key(), |_| line);
@@ -157,7 +159,7 @@ impl<A: Authority> Session<A> {
             }
             Some(Pending::Listing(generation)) => {
                 if let Reply::Result(result) = outcome {
-                    self.catalog.learn(generation, result.get());
+                    self.catalog.show(generation, result.get());
                 }
                 self.client.send(line);
             }

@@ -1,9 +1,10 @@
 //! What a grant rests on, at a call: itself and all that it was delegated from.
 
 use super::{Party, PolicySays, alive, covered, policies_for};
-use crate::command::{Authorize, Subject};
+use crate::command::{Authorize, Subject, Told};
 use crate::event::{DenialCode, Issuance, Selector};
 use crate::id::GrantId;
+use crate::properties::Properties;
 use crate::state::{Covered, End, Grant, State};
 use crate::time::Time;
 
@@ -29,22 +30,42 @@ pub(super) fn is_taken_back(
     })
 }
 
-/// Whether a grant and each that it was delegated from goes as far as policy goes now: for the
-/// caller, and for each who gave it on.
-pub(super) fn narrowed(
-    state: &State,
-    policy: &PolicySays,
-    ask: &Authorize,
-    id: GrantId,
+/// What policy says of a call to those who gave a grant on: asked once for each of them, however many
+/// grants of theirs the call could use.
+pub(super) struct Givers<'a> {
+    state: &'a State,
+    ask: &'a Authorize,
     now: Time,
-) -> Result<(), DenialCode> {
-    let mut line = state.grants().lineage(id).filter_map(|(_, grant)| grant);
-    line.try_for_each(|grant| narrowed_alone(policy, grant, now))?;
-    for ancestor in ancestors(state, id) {
-        let policy = policies_for(state, &by_holder(ask, ancestor), now)?;
-        narrowed_alone(&policy, ancestor, now)?;
+    asked: Vec<(&'a Grant, Result<PolicySays, DenialCode>)>,
+}
+
+impl<'a> Givers<'a> {
+    pub(super) const fn new(state: &'a State, ask: &'a Authorize, now: Time) -> Self {
+        Self { state, ask, now, asked: Vec::new() }
     }
-    Ok(())
+
+    /// Whether a grant and each that it was delegated from goes as far as policy goes now: for the
+    /// caller, and for each who gave it on.
+    pub(super) fn narrow(&mut self, policy: &PolicySays, id: GrantId) -> Result<(), DenialCode> {
+        let mut line = self.state.grants().lineage(id).filter_map(|(_, grant)| grant);
+        line.try_for_each(|grant| narrowed_alone(policy, grant, self.now))?;
+        ancestors(self.state, id).try_for_each(|ancestor| self.narrow_giver(ancestor))
+    }
+
+    fn narrow_giver(&mut self, giver: &'a Grant) -> Result<(), DenialCode> {
+        let is_same = |other: &Grant| {
+            (&other.agent, &other.owner, other.task()) == (&giver.agent, &giver.owner, giver.task())
+        };
+        if !self.asked.iter().any(|(other, _)| is_same(other)) {
+            let says = policies_for(self.state, &by_holder(self.ask, giver), self.now);
+            self.asked.push((giver, says));
+        }
+        match self.asked.iter().find(|(other, _)| is_same(other)) {
+            Some((_, Ok(policy))) => narrowed_alone(policy, giver, self.now),
+            Some((_, Err(code))) => Err(*code),
+            None => Err(DenialCode::Forbidden),
+        }
+    }
 }
 
 /// Whether each who gave a grant on may make the call, as far as standing, allowlist and policy go:
@@ -69,7 +90,10 @@ fn by_holder(ask: &Authorize, grant: &Grant) -> Authorize {
         Some(agent) => Subject::Agent(agent.clone()),
         None => Subject::Person(grant.owner.clone()),
     };
-    Authorize { subject, task: grant.task(), verdicts: None, ..ask.clone() }
+    // What is told of the caller is not told of who gave the grant on.
+    let told =
+        ask.told.clone().map(|told| Box::new(Told { subject: Properties::default(), ..*told }));
+    Authorize { subject, task: grant.task(), told, verdicts: None, ..ask.clone() }
 }
 
 /// A grant that policy issued goes no further than policy goes for this very call, now. What was

@@ -46,6 +46,20 @@ fn every_json_type_has_its_cedar_type() {
 }
 
 #[test]
+fn no_forbid_that_reads_arguments_misses_a_call_without_any() {
+    let forbid = r#"forbid (principal, action == Action::"bank/pay", resource)
+        when { !(context.args has times) };"#;
+    let without = Case { action: "bank/pay", args: None, ..Case::default() };
+    assert_eq!(ask(&[PERMIT_ALL, forbid], &without).decision, Decision::Forbid);
+    assert_eq!(ask(&[PERMIT_ALL], &without).decision, Decision::Permit);
+    for condition in ["context has args", "(if true then context else context) has args"] {
+        let policy = forbid.replace("!(context.args has times)", condition);
+        let refused = refusal(&policy);
+        assert!(refused.contains("do not ask whether it is there"), "{refused}");
+    }
+}
+
+#[test]
 fn arguments_of_other_types_are_not_accepted_and_no_forbid_misses() {
     let forbid = r#"forbid (principal, action == Action::"bank/pay", resource)
         when { context.args.amount.greaterThan(decimal("100.0")) };"#;
@@ -97,10 +111,8 @@ fn a_policy_that_reads_what_has_no_type_is_refused_with_its_place() {
 
     for condition in [
         r#"context.args.amount == decimal("1.0")"#,
-        "context has args",
         "context.time.hour > 22 || context has args.times",
         r#"action == Action::"bank/pay" && context.args.times == 1"#,
-        "(if true then context else context) has args",
     ] {
         let all = permit("action", condition);
         assert!(all.contains("name the actions in the scope"), "{all}");

@@ -55,6 +55,21 @@ fn a_policy_that_reads_what_is_not_known_permits_nothing() {
 }
 
 #[test]
+fn nobody_asks_whether_what_is_always_read_is_there() {
+    for condition in [
+        "context has history",
+        "context has history.tool",
+        "context.history has tool",
+        "context.history.tool.calls has minute && context.history.tool.calls.minute > 9",
+        "(if true then context else context) has history",
+    ] {
+        let refused =
+            refusal(&format!("forbid (principal, action, resource) when {{ {condition} }};"));
+        assert!(refused.contains("do not ask whether it is there"), "{condition}: {refused}");
+    }
+}
+
+#[test]
 fn risk_and_environment_and_the_grant_are_read() {
     let risk = "forbid (principal, action, resource) when { context.risk > 50 };";
     for (risk_now, expected) in [(50, Decision::Permit), (51, Decision::Forbid)] {

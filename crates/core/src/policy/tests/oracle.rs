@@ -91,7 +91,7 @@ const CONDITIONS: &[&str] = &[
     "when { context.args.who == \"bob\" }",
     "when { context.args has sum && context.args.sum.greaterThan(decimal(\"1.5\")) }",
     "unless { context.args has tags && context.args.tags.containsAny([\"a\", \"b\"]) }",
-    "when { context has args || context == context }",
+    "when { context has args.n || context == context }",
     "when { context.history.agent.calls.minute > 3 }",
     "when { context.history.task.denials.day + context.history.tool.calls.hour > 250 }",
     "when { context.history.agent.calls == context.history.agent.denials || context.risk > 50 }",

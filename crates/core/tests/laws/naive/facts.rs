@@ -242,7 +242,10 @@ impl Facts {
             Actor::Credential { id, role } => (id, role),
             Actor::Token { owner, agent, role, .. } => {
                 let fits = agent.is_some() == (*role == Role::Agent);
-                return (fits && self.owner(owner).is_some()).then(|| (*role, agent.clone()));
+                // A disabled human's agent is denied at its call, anybody else is nobody.
+                let known = self.owner(owner);
+                let stands = known.is_some_and(|(_, disabled)| agent.is_some() || !disabled);
+                return (fits && stands).then(|| (*role, agent.clone()));
             }
         };
         let (mut known, mut limit) = (None, None);

@@ -390,6 +390,9 @@ fn covers(grant: &GrantIssued, ask: &Authorize) -> bool {
 fn by_holder(grant: &GrantIssued, ask: &Authorize) -> Authorize {
     let mut by_holder = ask.clone();
     by_holder.task = grant.task;
+    if let Some(told) = &mut by_holder.told {
+        told.subject = Default::default();
+    }
     by_holder.subject = match &grant.agent {
         Some(agent) => Subject::Agent(agent.clone()),
         None => Subject::Person(grant.owner.clone()),
