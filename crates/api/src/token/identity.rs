@@ -1,6 +1,6 @@
-//! Whom a token stands for: `sub`, or the claim that is configured, is in whose name, the outermost `act` is the agent, the others are
-//! the chain before it (RFC 8693). A token with `act` speaks for that agent and nothing else, whatever
-//! else its issuer lets it do.
+//! Whom a token stands for. `sub`, or the claim that is configured, says in whose name; the outermost
+//! `act` is the agent, the others are the chain before it (RFC 8693). A token with `act` speaks for
+//! that agent and nothing else, whatever else its issuer lets it do.
 
 use bailiwick_core::event::Role;
 use bailiwick_core::id::{AgentId, OwnerId, Text};
