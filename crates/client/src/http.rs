@@ -10,7 +10,7 @@ use bailiwick_core::event::Outcome;
 use bailiwick_core::id::{ApprovalId, PointId, RequestId, TaskId};
 use bailiwick_core::record::hash::Digest;
 use bailiwick_core::state::ApprovalStatus;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde_json::Value;
 
@@ -106,6 +106,15 @@ impl Http {
     /// As [`Http::get`].
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Error> {
         json(path, self.with_body(Method::POST, path, body)?).await
+    }
+
+    /// Sends `body` to `path` and reads an answer of another media type than JSON.
+    ///
+    /// # Errors
+    /// As [`Http::get`].
+    pub async fn post_for(&self, path: &str, body: &Value, media: &str) -> Result<Vec<u8>, Error> {
+        let request = self.with_body(Method::POST, path, body)?;
+        bytes(path, request.header(ACCEPT, media)).await
     }
 
     /// Sends `body` to `path` under the caller's own `id`: sent again with the same id, it is done

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::arguments::Arguments;
 use crate::event::{
-    Actor, AgentSettings, ConfigChanged, Constraint, DenialsAggregated, Effect, Enforcer, Entity,
-    Outcome, RequestKey, Review, Role, Scope, Selector, TraceId,
+    Actor, AgentSettings, CheckpointSigned, ConfigChanged, Constraint, DenialsAggregated, Effect,
+    Enforcer, Entity, Outcome, QueryRun, RequestKey, Review, Role, Scope, ScramVerifier,
+    SegmentSealed, Selector, TraceId,
 };
 use crate::id::{
     Action, AgentId, ApprovalId, CallId, CredentialId, GrantId, GrantRequestId, GroupId, OwnerId,
@@ -247,6 +248,17 @@ pub enum Command {
     RecordEnforced(RecordEnforced),
     /// Record what doors turned away. By the system only.
     RecordRefused(DenialsAggregated),
+    /// Record that the record was asked. By the system only, which knows who asked.
+    RecordQuery {
+        /// Who asked: the event's actor.
+        by: Actor,
+        /// What, and what came of it.
+        query: QueryRun,
+    },
+    /// Record that a range of events was put away. By the system only.
+    RecordSegment(SegmentSealed),
+    /// Record that the ledger's tree was signed. By the system only.
+    RecordCheckpoint(CheckpointSigned),
     /// Record grants and approvals that have run out. By the system only.
     Expire,
 }
@@ -329,6 +341,8 @@ pub struct IssueCredential {
     pub owner: Option<OwnerId>,
     /// The credential whose place it takes.
     pub rotates: Option<CredentialId>,
+    /// By what its holder is known to a server that never sees the key.
+    pub scram: Option<ScramVerifier>,
 }
 
 /// Fields of [`Command::RotateCredential`]. The new key speaks for whom the old one does, in its role,
@@ -341,6 +355,8 @@ pub struct RotateCredential {
     pub credential: CredentialId,
     /// Keyed hash of the new key.
     pub key_hash: Digest,
+    /// By what its holder is known to a server that never sees the key.
+    pub scram: Option<ScramVerifier>,
     /// How long the old one still works, unless it ends sooner.
     pub overlap: Span,
 }

@@ -2,7 +2,7 @@
 //! can fail; what is not to be done comes back as a refusal or a denial.
 
 use crate::command::{Answer, Command, Done, Refusal, RefusalCode, Submission};
-use crate::event::{About, Actor, DenialsAggregated, Event, Fact, REFUSED_MAX, Role};
+use crate::event::{About, Actor, Event, Fact, Role};
 use crate::id::{AgentId, GrantId};
 use crate::record::frame::BODY_BYTES_MAX;
 use crate::state::State;
@@ -17,6 +17,7 @@ mod entity;
 mod grant;
 mod ownership;
 mod policy;
+mod recorded;
 mod registry;
 mod review;
 mod revoke;
@@ -31,6 +32,7 @@ pub use entity::ENTITIES_MAX;
 pub use grant::{REQUESTS_EACH_MAX, TTL_MAX, USES_MAX};
 pub use ownership::{DELEGATES_MAX, TASKS_CLOSED_EACH};
 pub use policy::SCHEMAS_MAX;
+pub use recorded::CHECKPOINT_AGE_MAX;
 pub use registry::{RISK_MAX, ROTATION_OVERLAP_MAX};
 pub use task::{TARGETS_MAX, TASKS_EACH_MAX};
 pub use tool::{LABELS_MAX, TARGET_POINTERS_MAX};
@@ -231,17 +233,12 @@ fn carry_out(draft: &mut Draft<'_>) -> Answer {
         Command::Revoke(revoke) => revoke::revoke(draft, revoke),
         Command::Lift { selector, reason } => revoke::lift(draft, selector, reason),
         Command::RecordEnforced(record) => revoke::record_enforced(draft, record),
-        Command::RecordRefused(refused) => record_refused(draft, refused),
+        Command::RecordRefused(refused) => recorded::refused(draft, refused),
+        Command::RecordQuery { by, query } => recorded::query(draft, by, query),
+        Command::RecordSegment(sealed) => recorded::segment(draft, sealed),
+        Command::RecordCheckpoint(signed) => recorded::checkpoint(draft, signed),
         Command::Expire => grant::expire(draft),
     }
-}
-
-/// What doors turned away, counted.
-fn record_refused(draft: &mut Draft<'_>, refused: &DenialsAggregated) -> Answer {
-    if refused.denials.len() > REFUSED_MAX {
-        return refuse(RefusalCode::OutOfRange, format!("at most {REFUSED_MAX} refusals at once"));
-    }
-    draft.done(Fact::DenialsAggregated(refused.clone()))
 }
 
 /// Who asks, as far as the ledger knows them.
@@ -323,6 +320,9 @@ const fn is_systems_own(command: &Command) -> bool {
             | Command::StartWriter { .. }
             | Command::RecordEnforced(_)
             | Command::RecordRefused(_)
+            | Command::RecordQuery { .. }
+            | Command::RecordSegment(_)
+            | Command::RecordCheckpoint(_)
             | Command::Expire
     )
 }
@@ -436,6 +436,9 @@ fn agent_may(state: &State, itself: Option<&AgentId>, command: &Command) -> bool
         | Command::Lift { .. }
         | Command::RecordEnforced(_)
         | Command::RecordRefused(_)
+        | Command::RecordQuery { .. }
+        | Command::RecordSegment(_)
+        | Command::RecordCheckpoint(_)
         | Command::Expire => false,
     }
 }

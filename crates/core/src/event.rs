@@ -14,6 +14,7 @@ use bincode::enc::write::{SizeWriter, Writer};
 use bincode::error::EncodeError;
 
 mod approvals;
+mod audit;
 mod calls;
 mod credentials;
 mod entities;
@@ -25,6 +26,7 @@ mod policies;
 mod refused;
 mod registry;
 mod revocations;
+mod second;
 mod subjects;
 mod tasks;
 mod tools;
@@ -33,15 +35,21 @@ pub use approvals::{
     APPROVERS_MAX, ApprovalDenied, ApprovalExpired, ApprovalGranted, ApprovalRequested,
     ApprovalRule, ApprovalRuleError, ApprovalWithdrawn,
 };
+pub use audit::{QueryDoor, QueryOutcome, QueryRun, SegmentSealed};
 pub use calls::{Call, CallAuthorized, CallDenied, CallFinished, DenialCode, Effect, Outcome};
-pub use credentials::{CredentialIssued, CredentialLimited, CredentialRevoked, Role};
+pub use credentials::{
+    CredentialIssued, CredentialLimited, CredentialRevoked, Role, SCRAM_SALT_BYTES,
+    SCRAM_SEALED_BYTES, ScramVerifier,
+};
 pub use entities::{Entity, EntityPut, EntityRemoved};
 pub use findings::{Detector, FindingRaised, RiskChanged, Verdict};
 pub use grants::{
     AccessReviewed, BreakglassUsed, Constraint, GrantDenied, GrantEnded, GrantIssued,
     GrantRequested, GrantReturned, Issuance, Must, Plain, Review, Scope,
 };
-pub use ledger::{ConfigChanged, Continues, KeyRotated, LedgerCreated, Pinning, WriterStarted};
+pub use ledger::{
+    CheckpointSigned, ConfigChanged, Continues, KeyRotated, LedgerCreated, Pinning, WriterStarted,
+};
 pub use policies::{PoliciesActivated, PolicyPut, PolicyRemoved, SchemaPut};
 pub use refused::{DenialsAggregated, REFUSED_MAX, Refused};
 pub use registry::{KINDS, name_of};
@@ -186,7 +194,7 @@ pub struct Event {
 }
 
 /// Where an event stands on its chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bincode::Encode, bincode::Decode)]
 pub struct Place {
     /// 0-based position on the ledger.
     pub index: u64,
@@ -236,18 +244,21 @@ const CODEC: bincode::config::Configuration<
     bincode::config::Limit<CLAIM_BYTES_MAX>,
 > = bincode::config::standard().with_limit::<CLAIM_BYTES_MAX>();
 
-/// The newest schema of a kind: the second where the first has another type.
+/// The newest schema of a kind: one more than there are earlier ones of another type.
 macro_rules! newest {
     () => {
         1
     };
-    ($old:ty) => {
+    ($first:ty) => {
         2
+    };
+    ($first:ty, $second:ty) => {
+        3
     };
 }
 
 macro_rules! facts {
-    ($($kind:literal $name:literal $variant:ident($type:ty) $(after $old:ty)?;)+) => {
+    ($($kind:literal $name:literal $variant:ident($type:ty) $(after $old:ty $(, $second:ty)?)?;)+) => {
         /// What happened: one variant a kind.
         #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
         #[serde(tag = "kind", content = "data")]
@@ -273,7 +284,7 @@ macro_rules! facts {
             /// The schema number of the kind's type.
             #[must_use]
             pub const fn schema(&self) -> u8 {
-                match self {$(Self::$variant(_) => newest!($($old)?),)+}
+                match self {$(Self::$variant(_) => newest!($($old $(, $second)?)?),)+}
             }
 
             fn encode_to(&self, out: &mut impl Writer) -> Result<(), EncodeError> {
@@ -284,14 +295,18 @@ macro_rules! facts {
 
             fn decode_from(kind: u16, schema: u8, bytes: &[u8]) -> Option<Result<(Self, usize), bincode::error::DecodeError>> {
                 match (kind, schema) {
-                    $(($kind, newest!($($old)?)) => Some(
+                    $(($kind, newest!($($old $(, $second)?)?)) => Some(
                         bincode::borrow_decode_from_slice::<$type, _>(bytes, CODEC)
                             .map(|(fact, used)| (Self::$variant(fact), used)),
                     ),)+
                     $($(($kind, 1) => Some(
                         bincode::borrow_decode_from_slice::<$old, _>(bytes, CODEC)
                             .map(|(fact, used)| (Self::$variant(fact.into()), used)),
-                    ),)?)+
+                    ),
+                    $(($kind, 2) => Some(
+                        bincode::borrow_decode_from_slice::<$second, _>(bytes, CODEC)
+                            .map(|(fact, used)| (Self::$variant(fact.into()), used)),
+                    ),)?)?)+
                     _ => None,
                 }
             }
@@ -306,6 +321,7 @@ facts! {
     1 "ledger.created" LedgerCreated(LedgerCreated);
     2 "writer.started" WriterStarted(WriterStarted);
     3 "key.rotated" KeyRotated(KeyRotated);
+    4 "checkpoint.signed" CheckpointSigned(CheckpointSigned);
     5 "config.changed" ConfigChanged(ConfigChanged);
     20 "owner.registered" OwnerRegistered(OwnerWritten);
     21 "owner.updated" OwnerUpdated(OwnerWritten);
@@ -328,7 +344,7 @@ facts! {
     51 "policy.removed" PolicyRemoved(PolicyRemoved);
     52 "schema.put" SchemaPut(SchemaPut);
     53 "policies.activated" PoliciesActivated(PoliciesActivated);
-    60 "credential.issued" CredentialIssued(CredentialIssued) after first::CredentialIssued;
+    60 "credential.issued" CredentialIssued(CredentialIssued) after first::CredentialIssued, second::CredentialIssued;
     61 "credential.revoked" CredentialRevoked(CredentialRevoked);
     62 "credential.limited" CredentialLimited(CredentialLimited);
     70 "task.opened" TaskOpened(TaskOpened);
@@ -355,6 +371,8 @@ facts! {
     122 "revocation.enforced" RevocationEnforced(RevocationEnforced);
     130 "finding.raised" FindingRaised(FindingRaised);
     132 "risk.changed" RiskChanged(RiskChanged);
+    140 "query.run" QueryRun(QueryRun);
+    144 "segment.sealed" SegmentSealed(SegmentSealed);
 }
 
 impl Event {

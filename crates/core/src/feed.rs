@@ -310,6 +310,9 @@ fn narrowing(fact: &Fact) -> Option<Narrowing> {
         | Fact::CallDenied(_)
         | Fact::CallFinished(_)
         | Fact::DenialsAggregated(_)
+        | Fact::QueryRun(_)
+        | Fact::SegmentSealed(_)
+        | Fact::CheckpointSigned(_)
         | Fact::SuspensionLifted(_)
         | Fact::RevocationEnforced(_)
         | Fact::FindingRaised(_) => None,

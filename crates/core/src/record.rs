@@ -4,7 +4,7 @@
 //! before it and the digest of its own body, so the chain of headers alone proves order, kind,
 //! time and count, and bodies can be withheld from a copy. An [`entry`] is one group commit of
 //! frames under one signature; a [`dump`] is entries one after another. The same headers are the
-//! leaves of a Merkle [`tree`], which gives short proofs.
+//! leaves of a Merkle [`tree`], which gives short proofs; a signed [`note`] tells its size and root.
 //!
 //! Everything that proves something is computed over stored bytes: nothing is decoded and encoded
 //! again to verify it. This module knows nothing of what a body means, of storage, of clocks and
@@ -16,6 +16,7 @@ pub mod fault;
 pub mod frame;
 pub mod hash;
 pub mod keys;
+pub mod note;
 pub mod tree;
 pub mod verify;
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::command::{Authorize, Subject};
 use crate::detect;
 use crate::event::{
-    Actor, Call, ConfigChanged, DenialCode, Detector, Entity, Event, Fact, LedgerCreated, Place,
+    Actor, Call, CheckpointSigned, ConfigChanged, DenialCode, Detector, Entity, Event, Fact,
+    LedgerCreated, Place,
 };
 use crate::feed::Feed;
 use crate::id::{AgentId, CredentialId, GrantId, GrantRequestId, OwnerId, PolicyId, TaskId};
@@ -48,6 +49,10 @@ pub struct State {
     last_link: Option<Link>,
     epoch: u64,
     config: ConfigChanged,
+    /// The last checkpoint, and the index of the event that says so.
+    checkpoint: Option<(u64, CheckpointSigned)>,
+    /// Index after the last event that is neither a checkpoint nor a sealed segment.
+    news: u64,
     owners: BTreeMap<OwnerId, Owner>,
     agents: BTreeMap<AgentId, Agent>,
     entities: BTreeMap<Entity, Properties>,
@@ -89,6 +94,9 @@ impl State {
         self.next_index = place.index + 1;
         self.last_time = Some(place.time);
         self.last_link = Some(place.link);
+        if !matches!(event.fact, Fact::CheckpointSigned(_) | Fact::SegmentSealed(_)) {
+            self.news = self.next_index;
+        }
         self.memos.remember(place, event);
         self.feed.take(place, event);
         self.apply_fact(place, &event.fact);
@@ -161,6 +169,7 @@ impl State {
                 Detector::Probing => self.probing.raised(fact),
                 Detector::BreakGlass => {}
             },
+            Fact::CheckpointSigned(fact) => self.checkpoint = Some((place.index, fact.clone())),
             Fact::ConfigChanged(fact) => self.config = fact.clone(),
             Fact::ToolPinned(_) | Fact::ToolUnpinned(_) | Fact::ToolChanged(_) => {
                 self.apply_tool(place, fact);
@@ -179,7 +188,10 @@ impl State {
             // What follows from them stands in the events beside them.
             Fact::AccessReviewed(_) | Fact::BreakglassUsed(_) => {}
             // Told by the doors and the enforcement points; nothing is decided by it.
-            Fact::RevocationEnforced(_) | Fact::DenialsAggregated(_) => {}
+            Fact::RevocationEnforced(_)
+            | Fact::DenialsAggregated(_)
+            | Fact::QueryRun(_)
+            | Fact::SegmentSealed(_) => {}
         }
     }
 
@@ -230,6 +242,18 @@ impl State {
     #[must_use]
     pub const fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// The last checkpoint that was signed, and the index of the event that says so.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<(u64, &CheckpointSigned)> {
+        self.checkpoint.as_ref().map(|(index, signed)| (*index, signed))
+    }
+
+    /// Whether the last checkpoint has every event that is neither a checkpoint nor a sealed segment.
+    #[must_use]
+    pub fn has_no_news(&self) -> bool {
+        self.checkpoint.as_ref().is_some_and(|(_, last)| last.size >= self.news)
     }
 
     /// How the ledger decides, where that is a matter of choice.

@@ -24,6 +24,7 @@ mod laws {
     mod naive;
     mod ownership;
     mod properties;
+    mod recorded;
     mod refusals;
     mod retries;
     mod review;

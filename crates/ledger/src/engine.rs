@@ -11,10 +11,11 @@ use arc_swap::ArcSwap;
 use bailiwick_core::command::{
     Answer, Command, Decision, Denied, Refusal, RefusalCode, Submission,
 };
-use bailiwick_core::event::{DenialCode, Recorded};
-use bailiwick_core::id::CallId;
+use bailiwick_core::event::{DenialCode, Recorded, ScramVerifier};
+use bailiwick_core::id::{CallId, CredentialId};
 use bailiwick_core::json::{self, JsonError};
-use bailiwick_core::record::{Digest, LedgerId, Link, PublicKey, Root};
+use bailiwick_core::record::note::Checkpoint;
+use bailiwick_core::record::{Digest, KeyRing, LedgerId, Link, PublicKey, Root};
 use bailiwick_core::state::{State, View};
 use bailiwick_core::time::Time;
 use tokio::sync::{oneshot, watch};
@@ -23,13 +24,17 @@ use crate::Error;
 use crate::anchor;
 use crate::clock;
 use crate::feed::Publisher;
+use ed25519_dalek::SigningKey;
+
 use crate::home::Home;
 use crate::lock::Lock;
-use crate::log::jetstream;
+use crate::log::{Reader, jetstream};
 use crate::projector::Projector;
+use crate::scram;
 use crate::tail::{Follower, Head, Tail};
 
 mod batch;
+mod checkpoint;
 mod counters;
 mod deliver;
 mod open;
@@ -152,6 +157,8 @@ struct Shared {
     keeper: anchor::Keeper,
     home: Home,
     can_be_overtaken: bool,
+    /// What this node signed last; held while a checkpoint is signed and recorded.
+    signing: tokio::sync::Mutex<Option<Checkpoint>>,
 }
 
 /// A ledger that is open for writing. Cheap to clone; closed when [`Ledger::close`] is called or
@@ -226,6 +233,34 @@ impl Ledger {
         shared.projector.read(shared.tail.head().entry, |projection| read(&projection.state))
     }
 
+    /// Every public key that entries may be signed with, or might have been.
+    #[must_use]
+    pub fn keys(&self) -> Vec<PublicKey> {
+        let shared = &self.inner.shared;
+        shared.projector.read(shared.tail.head().entry, |projection| {
+            projection.keys.keys().map(|(key, _)| key).collect()
+        })
+    }
+
+    /// The keys that entries are verified under, each from its first entry on.
+    #[must_use]
+    pub fn key_ring(&self) -> KeyRing {
+        let shared = &self.inner.shared;
+        shared.projector.read(shared.tail.head().entry, |projection| projection.keys.clone())
+    }
+
+    /// Reads the entries as they are stored, on any thread that may block.
+    #[must_use]
+    pub fn reader(&self) -> Arc<dyn Reader> {
+        self.inner.shared.tail.reader()
+    }
+
+    /// The key that this node signs with, for what else is signed in the ledger's name.
+    #[must_use]
+    pub fn signing_key(&self) -> SigningKey {
+        self.inner.shared.home.signing().clone()
+    }
+
     /// Follows the chain from after `entry`; 0 is the start.
     #[must_use]
     pub fn follow(&self, entry: u64) -> Follower {
@@ -263,6 +298,25 @@ impl Ledger {
     #[must_use]
     pub fn key_hash(&self, key: &str) -> Digest {
         self.inner.shared.home.key_hash(key)
+    }
+
+    /// By what the holder of an API key is known to a server that never sees the key.
+    ///
+    /// # Errors
+    /// [`Error::Chance`] when the system gives no salt.
+    pub fn verifier(&self, credential: &CredentialId, key: &str) -> Result<ScramVerifier, Error> {
+        self.inner.shared.home.verifier(credential, key)
+    }
+
+    /// The keys of a credential's verifier; none if they were sealed for another credential or under
+    /// another secret.
+    #[must_use]
+    pub fn open_verifier(
+        &self,
+        credential: &CredentialId,
+        verifier: &ScramVerifier,
+    ) -> Option<scram::Keys> {
+        self.inner.shared.home.open_verifier(credential, verifier)
     }
 
     /// A keyed hash by which a text is known again that was given away, such as a page's token.

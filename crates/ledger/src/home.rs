@@ -6,10 +6,12 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use bailiwick_core::event::ScramVerifier;
+use bailiwick_core::id::CredentialId;
 use bailiwick_core::record::{Digest, PublicKey};
 use ed25519_dalek::SigningKey;
 
-use crate::Error;
+use crate::{Error, scram};
 
 /// Bytes of a key or secret.
 const SECRET_BYTES: usize = 32;
@@ -67,6 +69,25 @@ impl Home {
     #[must_use]
     pub fn key_hash(&self, key: &str) -> Digest {
         Digest(*blake3::keyed_hash(&self.api_keys, key.as_bytes()).as_bytes())
+    }
+
+    /// By what the holder of an API key is known to a server that never sees the key.
+    ///
+    /// # Errors
+    /// [`Error::Chance`] when the system gives no salt.
+    pub fn verifier(&self, credential: &CredentialId, key: &str) -> Result<ScramVerifier, Error> {
+        scram::verifier(&self.secret, credential, key)
+    }
+
+    /// The keys of a credential's verifier; none if they were sealed for another credential or under
+    /// another secret.
+    #[must_use]
+    pub fn open_verifier(
+        &self,
+        credential: &CredentialId,
+        verifier: &ScramVerifier,
+    ) -> Option<scram::Keys> {
+        scram::open(&self.secret, credential, verifier)
     }
 
     /// A keyed hash by which this node knows a text again that it gave away, such as a page's token.

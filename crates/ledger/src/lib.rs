@@ -5,6 +5,7 @@
 //! [`log`] stores entries, on one machine's disk or on NATS JetStream; [`anchor`] is what a node
 //! itself remembers of the ledger, so that no store can quietly give it another one. [`replay`] and
 //! [`snapshot`] bring the state back; a [`Follower`] reads the chain in order at its own pace.
+//! [`home`] has the node's secrets, [`scram`] what is sealed under them of an API key.
 //!
 //! This crate alone knows NATS and the embedded store, and no type of theirs crosses its API. It
 //! knows nothing of HTTP, MCP and SQL, and decides nothing: the rules are `bailiwick_core`'s.
@@ -13,6 +14,7 @@ pub mod anchor;
 pub mod home;
 pub mod log;
 pub mod replay;
+pub mod scram;
 pub mod snapshot;
 
 mod clock;

@@ -64,7 +64,10 @@ impl Projection {
 }
 
 /// Learns keys that an entry adds.
-pub(crate) fn learn(keys: &mut KeyRing, entry: &Committed) -> Result<(), Error> {
+///
+/// # Errors
+/// [`Error::Key`] when one is of no use.
+pub fn learn(keys: &mut KeyRing, entry: &Committed) -> Result<(), Error> {
     for recorded in &entry.events {
         if let Fact::KeyRotated(fact) = &recorded.event.fact {
             keys.trust(&fact.key, entry.number + 1).map_err(Error::Key)?;

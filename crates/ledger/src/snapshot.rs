@@ -15,7 +15,7 @@ use crate::log::Reader;
 use crate::replay::Projection;
 
 /// Changes whenever the form of the state does: then a snapshot is passed over and made anew.
-const MAGIC: &[u8; 8] = b"BWKSNAP7";
+const MAGIC: &[u8; 8] = b"BWKSNAP9";
 const SIGNATURE_BYTES: usize = 64;
 
 #[derive(bincode::Encode, bincode::Decode)]

@@ -100,6 +100,10 @@ impl Tail {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn reader(&self) -> Arc<dyn Reader> {
+        Arc::clone(&self.reader)
+    }
+
     /// Adds an entry that has become durable.
     pub(crate) fn commit(&self, committed: Committed) {
         let head = Head { entry: committed.number, next_index: committed.next_index() };

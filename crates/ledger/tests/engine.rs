@@ -25,6 +25,8 @@ mod nats;
 #[expect(dead_code, reason = "the tests of the log use more of it")]
 mod proxy;
 
+#[path = "engine/checkpoint.rs"]
+mod checkpoint;
 #[path = "engine/outage.rs"]
 mod outage;
 #[path = "engine/overtaken.rs"]

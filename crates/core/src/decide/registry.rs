@@ -254,6 +254,7 @@ pub(super) fn issue_credential(draft: &mut Draft<'_>, issue: &IssueCredential) -
         expires_at: issue.expires_at,
         owner: issue.owner.clone(),
         rotates: issue.rotates.clone(),
+        scram: issue.scram.clone(),
     }))
 }
 
@@ -295,6 +296,7 @@ pub(super) fn rotate_credential(draft: &mut Draft<'_>, rotate: &RotateCredential
         expires_at: lasts.map(|span| draft.now.after(span)),
         owner: old.owner.clone(),
         rotates: Some(rotate.rotates.clone()),
+        scram: rotate.scram.clone(),
     });
     let kind = issue.kind();
     let issued = draft.record(issue);

@@ -79,6 +79,51 @@ pub struct CredentialIssued {
     pub owner: Option<OwnerId>,
     /// The credential whose place it takes.
     pub rotates: Option<CredentialId>,
+    /// By what its holder is known to a server that never sees the key; none for keys from before
+    /// there were any.
+    pub scram: Option<ScramVerifier>,
+}
+
+/// Bytes of a verifier's salt.
+pub const SCRAM_SALT_BYTES: usize = 16;
+/// Bytes of a verifier's sealed keys: `StoredKey` and `ServerKey`, and 16 bytes that vouch for them.
+pub const SCRAM_SEALED_BYTES: usize = 80;
+
+/// What a server keeps of a key to know its holder by SCRAM-SHA-256 (RFC 5802, RFC 7677). Its two
+/// keys are sealed under the ledger's secret: who reads the ledger can neither pose as the server
+/// nor try keys. In JSON it says no more than that it is there.
+#[derive(Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub struct ScramVerifier {
+    /// The salt.
+    pub salt: [u8; SCRAM_SALT_BYTES],
+    /// How often the key is hashed.
+    pub iterations: u32,
+    /// `StoredKey` and `ServerKey`, sealed.
+    pub sealed: [u8; SCRAM_SEALED_BYTES],
+}
+
+/// The mechanism's registered name.
+const SCRAM: &str = "SCRAM-SHA-256";
+
+impl fmt::Debug for ScramVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(SCRAM).field("iterations", &self.iterations).finish_non_exhaustive()
+    }
+}
+
+impl serde::Serialize for ScramVerifier {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(SCRAM)
+    }
+}
+
+impl schemars::JsonSchema for ScramVerifier {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ScramVerifier".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "const": SCRAM})
+    }
 }
 
 /// An API key stops working sooner than it would have: another takes its place.

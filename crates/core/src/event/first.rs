@@ -101,6 +101,7 @@ impl From<CredentialIssued> for super::CredentialIssued {
             expires_at: old.expires_at,
             owner: None,
             rotates: None,
+            scram: None,
         }
     }
 }

@@ -82,6 +82,26 @@ pub struct KeyRotated {
     pub key: PublicKey,
 }
 
+/// The ledger's tree was signed at one size.
+#[derive(
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    bincode::Encode,
+    bincode::Decode,
+    serde::Serialize,
+    schemars::JsonSchema,
+)]
+pub struct CheckpointSigned {
+    /// How many events it has: those with an index below this.
+    pub size: u64,
+    /// Its root (RFC 6962).
+    pub root: Root,
+    /// The checkpoint as it is given to others: a C2SP signed note with this size and root.
+    pub note: Text,
+}
+
 /// Who says which definition of a tool is the right one.
 #[derive(
     Debug,

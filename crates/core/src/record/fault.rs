@@ -108,6 +108,21 @@ pub enum FaultKind {
     /// A rotation to something that is not a key.
     #[error("the event adds a key that is not a usable Ed25519 public key")]
     KeyInvalid,
+    /// A body that its kind and schema cannot have.
+    #[error("the event's body does not read as one of its kind")]
+    Unreadable,
+    /// A checkpoint of another tree, or of another ledger.
+    #[error("the checkpoint of {size} events is not of the tree that the ledger had then")]
+    CheckpointRoot {
+        /// The size that it names.
+        size: u64,
+    },
+    /// A checkpoint that no key of the ledger signed.
+    #[error("the checkpoint of {size} events is not signed by a key of the ledger")]
+    CheckpointSignature {
+        /// The size that it names.
+        size: u64,
+    },
     /// The bytes end inside an entry.
     #[error("the record ends inside an entry")]
     Truncated,

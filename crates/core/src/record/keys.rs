@@ -4,6 +4,7 @@ use ed25519_dalek::{Signature, VerifyingKey};
 
 use crate::record::fault::FaultKind;
 use crate::record::hash::{self, KeyId, PublicKey};
+use crate::record::note;
 
 /// The keys that may sign entries, each from one entry on.
 ///
@@ -58,6 +59,14 @@ impl KeyRing {
     /// The keys in the order in which they were added, with the first entry each may sign.
     pub fn keys(&self) -> impl Iterator<Item = (PublicKey, u64)> + '_ {
         self.keys.iter().map(|trusted| (PublicKey(trusted.key.to_bytes()), trusted.from_entry))
+    }
+
+    /// The key that signed this note under `name` (C2SP signed-note), among those that may sign
+    /// `entry`.
+    #[must_use]
+    pub fn signer(&self, note: &str, name: &str, entry: u64) -> Option<PublicKey> {
+        let mut keys = self.keys().filter(|(_, from)| *from <= entry).map(|(key, _)| key);
+        keys.find(|key| note::verify(note, name, key).is_ok())
     }
 
     /// Checks that some key with this id may sign `entry`.

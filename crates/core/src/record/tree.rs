@@ -8,13 +8,22 @@ use bincode::error::{DecodeError, EncodeError};
 use sha2::{Digest as _, Sha256};
 
 use crate::record::frame::HEADER_BYTES;
-use crate::record::hash::{Node, Root};
+use crate::record::hash::{Link, Node, Root};
 
 /// The leaf of the event with this header.
 #[must_use]
 pub fn leaf(header: &[u8; HEADER_BYTES]) -> Node {
     let mut input = [0; 1 + HEADER_BYTES];
     input[1..].copy_from_slice(header);
+    Node(Sha256::digest(input).into())
+}
+
+/// The leaf of the event with this link, in a tree that is made of links alone: a part of a ledger
+/// whose headers are elsewhere.
+#[must_use]
+pub fn link_leaf(link: &Link) -> Node {
+    let mut input = [0; 33];
+    input[1..].copy_from_slice(&link.0);
     Node(Sha256::digest(input).into())
 }
 

@@ -34,6 +34,20 @@ impl Position {
             epoch: 0,
         }
     }
+
+    /// After an entry, by the entry's own account: nothing of it is verified. None when it holds no
+    /// events.
+    #[must_use]
+    pub fn after(entry: &EntryRef<'_>) -> Option<Self> {
+        let last = entry.frames().last()?;
+        Some(Self {
+            entry_number: entry.number(),
+            next_index: last.header.index.checked_add(1)?,
+            last_time: last.header.time,
+            last_link: last.link(),
+            epoch: entry.epoch(),
+        })
+    }
 }
 
 /// Which signatures a reader checks. The chain is always checked.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::State;
 use crate::event::{
     AgentReassigned, AgentSettings, AgentWritten, Entity, Fact, GrantRequested, OwnerWritten,
-    Place, Role, Selector, TaskOpened,
+    Place, Role, ScramVerifier, Selector, TaskOpened,
 };
 use crate::id::{AgentId, GrantRequestId, OwnerId, TaskId};
 use crate::record::hash::Digest;
@@ -71,6 +71,8 @@ pub struct Credential {
     pub expires_at: Option<Time>,
     /// Whether it was revoked.
     pub revoked: bool,
+    /// By what its holder is known to a server that never sees the key.
+    pub scram: Option<ScramVerifier>,
 }
 
 impl Credential {
@@ -233,6 +235,7 @@ impl State {
                 issued: place.time,
                 expires_at: fact.expires_at,
                 revoked: false,
+                scram: fact.scram.clone(),
             };
             self.view.set_credential(self.next_index, &fact.credential, &credential);
             self.credentials.insert(fact.credential.clone(), credential);

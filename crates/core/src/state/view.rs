@@ -125,6 +125,13 @@ impl View {
         self.credentials.get(key_hash)
     }
 
+    /// The credential of this public name, if it is not revoked. Every one is looked at: this is for
+    /// sessions, which ask now and then, and there are few credentials.
+    #[must_use]
+    pub fn credential_named(&self, name: &str) -> Option<&CredentialView> {
+        self.credentials.values().find(|known| known.id.as_str() == name)
+    }
+
     /// On whose authority an agent acts, if it is registered.
     #[must_use]
     pub fn owner_of(&self, agent: &AgentId) -> Option<&OwnerId> {

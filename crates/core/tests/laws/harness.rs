@@ -293,6 +293,7 @@ pub(super) fn credential(name: &str, role: Role, agent: Option<&str>) -> IssueCr
         expires_at: None,
         owner: None,
         rotates: None,
+        scram: None,
     }
 }
 
@@ -302,6 +303,7 @@ pub(super) fn rotate(old: &str, new: &str) -> RotateCredential {
         rotates: id::<CredentialId>(old),
         credential: id::<CredentialId>(new),
         key_hash: Digest(*blake3::hash(new.as_bytes()).as_bytes()),
+        scram: None,
         overlap: Span::hours(1),
     }
 }

@@ -14,6 +14,8 @@ use super::harness::{
     write_owner,
 };
 
+use super::recorded::{asked, sealed, signed};
+
 /// A ledger in which every command below has something to work on.
 struct Scene {
     ledger: Ledger,
@@ -54,6 +56,9 @@ fn systems() -> Vec<(&'static str, Command)> {
     vec![
         ("create_ledger", Command::CreateLedger(create)),
         ("start_writer", Command::StartWriter { epoch: 99 }),
+        ("record_query", asked(actor(Role::Auditor))),
+        ("record_segment", sealed(0, 0, 1)),
+        ("record_checkpoint", signed(1, "example.com/test")),
         ("expire", Command::Expire),
     ]
 }

@@ -9,8 +9,8 @@ use bailiwick_core::event::{
     EntityPut, EntityRemoved, Event, Fact, FindingRaised, GrantDenied, GrantEnded, GrantIssued,
     GrantRequested, GrantReturned, Issuance, KeyRotated, LedgerCreated, Outcome, OwnerDisabled,
     OwnerEnabled, OwnerWritten, PoliciesActivated, PolicyPut, PolicyRemoved, RequestKey,
-    RevocationEnforced, RevocationIssued, Role, Selector, SuspensionLifted, TaskClosed, TaskOpened,
-    TraceId, Verdict, WriterStarted,
+    RevocationEnforced, RevocationIssued, Role, ScramVerifier, Selector, SuspensionLifted,
+    TaskClosed, TaskOpened, TraceId, Verdict, WriterStarted,
 };
 use bailiwick_core::id::{ApprovalId, CallId, GrantId, GrantRequestId, TaskId, Text};
 use bailiwick_core::properties::Properties;
@@ -23,9 +23,18 @@ use super::harness::{id, text};
 use choices::constraints;
 
 pub(super) fn all() -> Vec<Event> {
-    let facts =
-        [ledger(), registry(), entities(), policies(), grants(), calls(), others(), choices::all()]
-            .concat();
+    let facts = [
+        ledger(),
+        registry(),
+        entities(),
+        policies(),
+        grants(),
+        calls(),
+        others(),
+        choices::all(),
+        choices::audit(),
+    ]
+    .concat();
     let mut events: Vec<Event> =
         facts.into_iter().map(|fact| Event { about: full(), fact }).collect();
     let plain = Fact::AgentReinstated(AgentReinstated { agent: id("helper") });
@@ -104,6 +113,7 @@ fn registry() -> Vec<Fact> {
             expires_at: Some(Time(1)),
             owner: Some(id("alice@example.com")),
             rotates: Some(id("key-0")),
+            scram: Some(ScramVerifier { salt: [7; 16], iterations: 4_096, sealed: [8; 80] }),
         }),
         Fact::CredentialRevoked(CredentialRevoked { credential: id("key-1"), reason: why() }),
         Fact::CredentialLimited(CredentialLimited { credential: id("key-1"), expires_at: Time(1) }),

@@ -30,6 +30,7 @@ pub struct Keeper {
     sender: Option<SyncSender<Step>>,
     thread: Option<JoinHandle<()>>,
     shared: Arc<Shared>,
+    noted: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +57,7 @@ impl Keeper {
         let anchor = Anchor::load(dir)?;
         let shared = Arc::new(Shared::default());
         shared.anchored.store(anchor.as_ref().map_or(0, |a| a.number), Ordering::Release);
+        let noted = anchor.as_ref().and_then(|anchor| anchor.checkpoint.clone());
         let (sender, steps) = sync_channel(QUEUE_ENTRIES_MAX);
         let work = Work {
             dir: dir.to_owned(),
@@ -68,7 +70,7 @@ impl Keeper {
             .name("bailiwick-anchor".to_owned())
             .spawn(move || work.run(&steps))
             .map_err(Error::file("start a thread for", dir))?;
-        Ok(Self { sender: Some(sender), thread: Some(thread), shared })
+        Ok(Self { sender: Some(sender), thread: Some(thread), shared, noted })
     }
 
     /// Advances the anchor to `entry`, which must be verified and durable on the log.
@@ -81,6 +83,12 @@ impl Keeper {
         if queued + bytes > QUEUE_BYTES_MAX || !self.hand_over(Step::Entry(entry)) {
             self.shared.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
         }
+    }
+
+    /// The last signed checkpoint that was stored when this started.
+    #[must_use]
+    pub fn noted(&self) -> Option<&str> {
+        self.noted.as_deref()
     }
 
     /// Stores `note`, the last signed checkpoint, with the anchor; one over 64 KiB is left out.

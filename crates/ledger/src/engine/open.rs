@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use bailiwick_core::command::{Answer, Command, CreateLedger, IssueCredential};
 use bailiwick_core::event::{Event, Fact, Role};
 use bailiwick_core::id::{CredentialId, Text};
+use bailiwick_core::record::note::Checkpoint;
 use bailiwick_core::record::{EntryRef, LedgerId, PublicKey};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -237,6 +238,7 @@ fn admin_key(home: &Home, projection: &Projection) -> Result<Option<Command>, Er
     let name = format!("admin-{}", &hash.to_string()[..8]);
     let credential =
         CredentialId::new(&name).map_err(|e| Error::NotTakenUp { what: e.to_string() })?;
+    let scram = Some(home.verifier(&credential, &key)?);
     Ok(Some(Command::IssueCredential(IssueCredential {
         credential,
         role: Role::Admin,
@@ -245,6 +247,7 @@ fn admin_key(home: &Home, projection: &Projection) -> Result<Option<Command>, Er
         expires_at: None,
         owner: None,
         rotates: None,
+        scram,
     })))
 }
 
@@ -273,6 +276,7 @@ fn start(
         home.snapshot_path(),
         home.signing().clone(),
     )?;
+    let noted = keeper.noted().and_then(|note| Checkpoint::read(note).ok());
     let shared = Arc::new(Shared {
         queue: Queue::default(),
         view: ArcSwap::new(state.view()),
@@ -285,6 +289,7 @@ fn start(
         keeper,
         home,
         can_be_overtaken: matches!(config.store, Store::JetStream(_)),
+        signing: tokio::sync::Mutex::new(noted),
     });
     let engine = Engine {
         shared: Arc::clone(&shared),

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use bailiwick_core::event::{
     AccessReviewed, Actor, AgentReassigned, ApprovalDenied, ApprovalExpired, ApprovalGranted,
-    ApprovalRequested, ApprovalRule, ApprovalWithdrawn, BreakglassUsed, ConfigChanged, Constraint,
-    DelegateAdded, DelegateRemoved, DenialsAggregated, Effect, Fact, Must, Pinning, Plain, Refused,
-    Review, RiskChanged, Role, SchemaPut, ToolChanged, ToolPinned, ToolUnpinned,
+    ApprovalRequested, ApprovalRule, ApprovalWithdrawn, BreakglassUsed, CheckpointSigned,
+    ConfigChanged, Constraint, DelegateAdded, DelegateRemoved, DenialsAggregated, Effect, Fact,
+    Must, Pinning, Plain, QueryDoor, QueryOutcome, QueryRun, Refused, Review, RiskChanged, Role,
+    SchemaPut, SegmentSealed, ToolChanged, ToolPinned, ToolUnpinned,
 };
 use bailiwick_core::id::{ApprovalId, GrantId, GrantRequestId};
-use bailiwick_core::record::hash::Digest;
+use bailiwick_core::record::hash::{Digest, Link, Root};
 use bailiwick_core::time::{Span, Time};
 
 use super::{call, id, text, why};
@@ -153,5 +154,42 @@ fn settings() -> Vec<Fact> {
             ],
         }),
         Fact::RiskChanged(RiskChanged { agent: id("helper"), from: 0, to: 30, reason: why() }),
+    ]
+}
+
+/// That the record was asked, and put away.
+pub(super) fn audit() -> Vec<Fact> {
+    vec![
+        Fact::QueryRun(QueryRun {
+            door: QueryDoor::Postgres,
+            name: Some(text("who-touched")),
+            text: Digest([21; 32]),
+            parameters: Some(Digest([22; 32])),
+            as_of: Some(1_000_000),
+            rows: 300,
+            bytes: 70_000,
+            milliseconds: 1_250,
+            outcome: QueryOutcome::Refused,
+            code: Some(text("sql_timeout")),
+            unrecorded: 2,
+        }),
+        Fact::SegmentSealed(SegmentSealed {
+            first: 300,
+            last: 1_000_299,
+            rows: 1_000_000,
+            bytes: 72_000_000,
+            file: Digest([23; 32]),
+            before: Some(Link([24; 32])),
+            after: Link([25; 32]),
+            root: Root([26; 32]),
+            manifest: Digest([27; 32]),
+        }),
+        Fact::CheckpointSigned(CheckpointSigned {
+            size: 300,
+            root: Root([28; 32]),
+            note: text(
+                "ledger.example.com/acme\n300\nroot\n\n\u{2014} ledger.example.com/acme sig\n",
+            ),
+        }),
     ]
 }
