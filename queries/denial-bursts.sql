@@ -6,27 +6,25 @@
 --
 -- Windows of `count` refusals that overlap are one burst.
 with denied as (
-    select agent_id, seq, ts, row_number() over (partition by agent_id order by seq) as nth
+    select agent_id, seq, ts,
+        row_number() over (partition by agent_id order by seq) as nth,
+        lag(seq, $count - 1) over (partition by agent_id order by seq) as first_seq,
+        lag(ts, $count - 1) over (partition by agent_id order by seq) as first_ts
     from calls
     where decision = 'deny' and ts >= $since
 ),
 windows as (
-    select l.agent_id, f.nth as first_nth, l.nth as last_nth,
-        lag(l.nth) over (partition by l.agent_id order by l.nth) as before
-    from denied l
-    join denied f on f.agent_id = l.agent_id and f.nth = l.nth - $count + 1
-    where date_part('epoch', l.ts) - date_part('epoch', f.ts) <= $seconds
+    select agent_id, seq, ts, nth, first_seq, first_ts,
+        lag(nth) over (partition by agent_id order by nth) as before
+    from denied
+    where first_seq is not null and date_part('epoch', ts) - date_part('epoch', first_ts) <= $seconds
 ),
 bursts as (
-    select agent_id, first_nth, last_nth,
-        sum(case when before >= first_nth then 0 else 1 end) over (partition by agent_id order by last_nth) as burst
+    select agent_id, seq, ts, nth, first_seq, first_ts,
+        sum(case when nth - before < $count then 0 else 1 end) over (partition by agent_id order by nth) as burst
     from windows
-),
-spans as (
-    select agent_id, min(first_nth) as first_nth, max(last_nth) as last_nth from bursts group by agent_id, burst
 )
-select s.agent_id, s.last_nth - s.first_nth + 1 as denials, f.ts as first_at, l.ts as last_at, f.seq as first_seq, l.seq as last_seq
-from spans s
-join denied f on f.agent_id = s.agent_id and f.nth = s.first_nth
-join denied l on l.agent_id = s.agent_id and l.nth = s.last_nth
-order by f.seq
+select agent_id, max(nth) - min(nth) + $count as denials, min(first_ts) as first_at, max(ts) as last_at, min(first_seq) as first_seq, max(seq) as last_seq
+from bursts
+group by agent_id, burst
+order by first_seq

@@ -10,11 +10,13 @@ with issued as (
     from events
     where kind = 'grant.issued' and ts <= $at
 ),
-standing as (
+standing as materialized (
     select * from issued where valid_from <= $at and valid_to > $at
 ),
-passed as (
-    select grant_id, parent_grant_id, agent_id, task_id from issued
+passed as materialized (
+    select grant_id, parent_grant_id, agent_id, task_id
+    from issued
+    where grant_id in (select parent_grant_id from issued where parent_grant_id is not null)
 ),
 chain as (
     select s.seq, s.grant_id,
@@ -54,16 +56,26 @@ keys as (
     from lines
     cross join (values ('grant'), ('agent'), ('task')) as k (key)
 ),
-ends as (
+spent as (
+    select seq, grant_id
+    from events
+    where kind in ('grant.returned', 'grant.exhausted') and ts <= $at
+),
+ends as materialized (
     select seq,
         case when grant_id is not null then 'grant' when task_id is not null then 'task' when tool is not null then 'tool'
             when resource is not null then 'resource' when agent_id is not null then 'agent' when owner_id is not null then 'owner' else 'all' end as key,
         coalesce(grant_id, task_id, server || '/' || tool, resource, agent_id, owner_id, '') as value
     from events
-    where kind in ('grant.returned', 'grant.exhausted', 'revocation.issued', 'agent.suspended', 'agent.retired', 'agent.reassigned', 'owner.disabled', 'task.closed')
+    where kind in ('revocation.issued', 'agent.suspended', 'agent.retired', 'agent.reassigned', 'owner.disabled', 'task.closed')
       and ts <= $at
 ),
 ended as (
+    select k.grant_id
+    from keys k
+    join spent e on e.grant_id = k.value
+    where k.key = 'grant' and e.seq > k.seq
+    union
     select k.grant_id
     from keys k
     join ends e on e.key = k.key and e.value = k.value
@@ -72,8 +84,7 @@ ended as (
     select s.grant_id
     from standing s
     join ends e on e.seq > s.seq
-    where e.key = 'resource'
-      and (s.resource = e.value or s.resource = e.value || '/**'
+    where e.key = 'resource' and (s.resource = e.value or s.resource = e.value || '/**'
         or starts_with(s.resource, e.value || case when ends_with(e.value, '/') then '' else '/' end))
 )
 select s.owner_id, s.agent_id, s.action, s.resource, s.grant_id, case when s.valid_from > s.ts then s.valid_from else s.ts end as valid_from, s.valid_to as expires_at, s.rule_ids, s.justification

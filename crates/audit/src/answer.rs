@@ -143,12 +143,18 @@ fn values(column: &ArrayRef) -> Result<Vec<Value>, ArrowError> {
     );
     #[expect(clippy::wildcard_enum_match_arm, reason = "the engine's types, not ours")]
     match column.data_type() {
+        // Such a column has no list of what is absent: everything is.
+        DataType::Null => Ok(vec![Value::Null; column.len()]),
         DataType::Boolean => {
             let flags = column.as_boolean();
             Ok(flags.iter().map(|flag| flag.map_or(Value::Null, Value::from)).collect())
         }
         DataType::Utf8 => {
             let texts = column.as_string::<i32>();
+            Ok(texts.iter().map(|text| text.map_or(Value::Null, Value::from)).collect())
+        }
+        DataType::Utf8View => {
+            let texts = column.as_string_view();
             Ok(texts.iter().map(|text| text.map_or(Value::Null, Value::from)).collect())
         }
         DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => {
@@ -199,7 +205,7 @@ fn rfc3339(micros: i64) -> Value {
 
 /// The date of a day counted from 1970-01-01: years are counted from 1 March, so that the leap
 /// day is a year's last, and eras have 400 years.
-const fn civil(days: i64) -> (i64, i64, i64) {
+pub(crate) const fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let of_era = days.rem_euclid(146_097);

@@ -3,6 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use datafusion::common::DataFusionError;
+
+use crate::archive::Fault;
+
 /// Why a question was refused or could not be answered: a closed list of stable codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Code {
@@ -36,6 +40,10 @@ pub enum Code {
     Timeout,
     /// The answer needs more memory than a question may take.
     Memory,
+    /// The answer needs more room on disk than there is for questions.
+    Disk,
+    /// The statement sorts for more rows than an answer may have.
+    LimitTooLarge,
     /// The answer has more rows than are allowed.
     TooManyRows,
     /// The answer has more bytes than are allowed.
@@ -64,6 +72,8 @@ impl Code {
             Self::Busy => "sql_busy",
             Self::Timeout => "sql_timeout",
             Self::Memory => "sql_memory",
+            Self::Disk => "sql_disk",
+            Self::LimitTooLarge => "sql_limit_too_large",
             Self::TooManyRows => "sql_too_many_rows",
             Self::TooLarge => "sql_too_large",
             Self::Failed => "sql_failed",
@@ -107,12 +117,40 @@ pub enum Error {
     /// An earlier fault left the tables without a known content, so nothing is read from them.
     #[error("the tables are broken and have to be built anew from the ledger")]
     Broken,
+    /// The PostgreSQL wire cannot be served.
+    #[error("the PostgreSQL wire cannot be served: {why}")]
+    Wire {
+        /// Why not, and what to do.
+        why: String,
+    },
+    /// The archive is not what it should be, or cannot be written.
+    #[error("{message}")]
+    Archive {
+        /// `archive_altered`, `archive_missing` …
+        code: &'static str,
+        /// Words for people.
+        message: String,
+    },
     /// The threads that answer questions cannot be started.
     #[error("the threads for questions do not start: {why}")]
     Threads {
         /// What the system said.
         why: String,
     },
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        let code = match fault {
+            Fault::Altered { .. } | Fault::Unverified { .. } => "archive_altered",
+            Fault::Missing { .. } => "archive_missing",
+            Fault::OtherLedger { .. } | Fault::Differs { .. } => "archive_differs",
+            Fault::Overtaken => "archive_overtaken",
+            Fault::Place { .. } | Fault::Store { .. } => "archive_unavailable",
+            Fault::Format { .. } => "archive_format",
+        };
+        Self::Archive { code, message: fault.to_string() }
+    }
 }
 
 impl Error {
@@ -122,8 +160,32 @@ impl Error {
         match self {
             Self::Refused { code, .. } => code.as_str(),
             Self::Gap { .. } | Self::Broken | Self::Threads { .. } => "audit_broken",
+            Self::Wire { .. } => "audit_wire",
+            Self::Archive { code, .. } => code,
             Self::Behind { .. } => "audit_behind",
         }
+    }
+
+    /// What is wrong with the archive, if `error` came of that.
+    fn of_archive(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        Fault::behind(error).map(|fault| fault.clone().into())
+    }
+
+    /// The same, as the engine passes it on.
+    pub(crate) fn within(self) -> DataFusionError {
+        DataFusionError::External(Box::new(self))
+    }
+
+    /// The error of ours that led to `error`, if one did.
+    pub(crate) fn behind(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(ours) = error.downcast_ref::<Self>() {
+                return Some(ours.clone());
+            }
+            next = error.source();
+        }
+        Self::of_archive(error)
     }
 
     pub(crate) fn refused(code: Code, message: impl Into<String>) -> Self {

@@ -9,13 +9,33 @@ mod year;
 
 #[path = "audit/answers.rs"]
 mod answers;
+#[path = "audit/approvals.rs"]
+mod approvals;
+#[path = "audit/archived.rs"]
+mod archived;
+#[path = "audit/budget.rs"]
+mod budget;
+#[path = "audit/functions.rs"]
+mod functions;
+#[path = "audit/grown.rs"]
+mod grown;
 #[path = "audit/guarded.rs"]
 mod guarded;
 #[path = "audit/intervals.rs"]
 mod intervals;
+#[path = "audit/materialized.rs"]
+mod materialized;
+#[path = "audit/page.rs"]
+mod page;
 #[path = "audit/questions.rs"]
 mod questions;
 #[path = "audit/scans.rs"]
 mod scans;
+#[path = "audit/served.rs"]
+mod served;
 #[path = "audit/snapshots.rs"]
 mod snapshots;
+#[path = "audit/verify.rs"]
+mod verify;
+#[path = "audit/wire.rs"]
+mod wire;

@@ -154,8 +154,12 @@ fn other_clauses_are_refused() {
 /// On a thread like those that admit questions.
 #[test]
 fn deep_and_long_texts_are_refused_and_do_not_overflow_the_stack() {
+    on_a_deep_stack(deep_and_long_texts_are_refused);
+}
+
+fn on_a_deep_stack(test: fn()) {
     let thread = std::thread::Builder::new().stack_size(crate::STACK_BYTES);
-    thread.spawn(deep_and_long_texts_are_refused).unwrap().join().unwrap();
+    thread.spawn(test).unwrap().join().unwrap();
 }
 
 fn deep_and_long_texts_are_refused() {
@@ -182,4 +186,120 @@ fn what_is_not_sql_is_refused_as_such() {
     {
         check(sql, Code::Syntax);
     }
+}
+
+#[test]
+fn functions_that_are_questions_take_what_they_take() {
+    for sql in [
+        "select * from grants_at('2026-01-01')",
+        "select * from GRANTS_AT($1) g where g.agent_id = 'a'",
+        "select * from grants_at(now() - interval '1 day')",
+        "select * from access_at('crm://case/1', timestamp '2026-01-01')",
+        "select * from agent_story('a', '2026-01-01', cast($2 as timestamp))",
+        "select * from delegation_tree($grant), grants_at('2026-01-01')",
+        "select why(seq), grant_active_at(grant_id, ts) from calls",
+        "explain select why(3)",
+    ] {
+        passes(sql);
+    }
+    for (sql, code) in [
+        ("select * from grants_at()", Code::Invalid),
+        ("select * from grants_at(1, 2)", Code::Invalid),
+        ("select why()", Code::Invalid),
+        ("select grant_active_at('grant_1')", Code::Invalid),
+        ("select * from calls c, grants_at(c.ts)", Code::FunctionRefused),
+        ("select * from grants_at((select max(ts) from events))", Code::FunctionRefused),
+        ("select * from grants_at(at => '2026-01-01')", Code::FunctionRefused),
+        ("select * from grants_at(repeat('x', 9))", Code::FunctionRefused),
+        ("select * from calls, lateral grants_at('2026-01-01')", Code::FunctionRefused),
+        ("select * from why(1)", Code::FunctionRefused),
+        ("select grants_at('2026-01-01')", Code::FunctionRefused),
+        ("select why(*)", Code::FunctionRefused),
+        ("select why(1) over () from calls", Code::FunctionRefused),
+        ("select why(1) filter (where true) from calls", Code::FunctionRefused),
+        ("select why(distinct seq) from calls", Code::FunctionRefused),
+        ("select grant_active_at(why(seq), ts) from calls", Code::FunctionRefused),
+        ("select public.why(1)", Code::FunctionRefused),
+        ("select * from public.grants_at('2026-01-01')", Code::FunctionRefused),
+        ("copy (select * from grants_at('2026-01-01')) to 'x.csv'", Code::NotARead),
+        ("create table t as select * from grants_at('2026-01-01')", Code::NotARead),
+        ("with \"public.grants\" as (select 1) select * from calls", Code::ClauseRefused),
+    ] {
+        check(sql, code);
+    }
+    let many = |n| format!("select {}", vec!["why(1)"; n].join(", "));
+    passes(&many(made::CALLS_MAX));
+    check(&many(made::CALLS_MAX + 1), Code::TooDeep);
+}
+
+#[test]
+fn a_call_has_a_hundred_arguments_and_a_select_as_many_columns_as_elsewhere() {
+    let call = |n| format!("select concat({})", vec!["kind"; n].join(", "));
+    passes(&call(ARGUMENTS_MAX));
+    check(&call(ARGUMENTS_MAX + 1), Code::TooDeep);
+    let columns = |n| format!("select {} from events", vec!["seq"; n].join(", "));
+    passes(&columns(COLUMNS_MAX));
+    check(&columns(COLUMNS_MAX + 1), Code::TooDeep);
+}
+
+#[test]
+fn a_query_with_a_name_counts_as_often_as_it_is_read() {
+    let doubled = |n: usize| {
+        let begin = "with q0 as (select seq from events)".to_owned();
+        let names = (1..=n).fold(begin, |sql, at| {
+            format!("{sql}, q{at} as (select x.seq from q{0} x, q{0} y)", at - 1)
+        });
+        format!("{names} select count(*) from q{n}")
+    };
+    passes(&doubled(7));
+    check(&doubled(8), Code::TooDeep);
+    check(&doubled(60), Code::TooDeep);
+    passes(&format!("select 1 from {}", vec!["events"; TABLES_MAX].join(", ")));
+    check(&format!("select 1 from {}", vec!["events"; TABLES_MAX + 1].join(", ")), Code::TooDeep);
+    // A name inside that hides one outside hides nothing of what that reads.
+    let hidden = "with a as (select 1 from events e, events f), b as (select 1 from a x, a y, a z, a w), \
+        c as (select 1 from b x, b y, b z, b w), d as (with b as (select 1) select 1 from b) \
+        select 1 from c x, c y, c z, c v, c w, c s, c t, c u";
+    check(hidden, Code::TooDeep);
+}
+
+#[test]
+fn what_grows_from_row_to_row_is_no_window() {
+    check("select string_agg(kind, '') over (order by seq) from events", Code::FunctionRefused);
+    check("select array_agg(kind) over () from events", Code::FunctionRefused);
+    passes("select string_agg(kind, ''), array_agg(kind) from events");
+    passes("select first_value(kind) over (order by seq) from events");
+}
+
+#[test]
+fn calls_and_questions_in_each_other_are_read_in_time_or_not_at_all() {
+    on_a_deep_stack(calls_and_questions_in_each_other);
+}
+
+fn calls_and_questions_in_each_other() {
+    let nested =
+        |n: usize| format!("select {}kind{} from events", "upper(".repeat(n), ")".repeat(n));
+    passes(&nested(12));
+    check(&nested(20), Code::TooDeep);
+    check(&nested(BRACKETS_MAX), Code::TooDeep);
+    let asked = |n: usize| format!("select {}1{}", "(select ".repeat(n), ")".repeat(n));
+    passes(&asked(7));
+    check(&asked(12), Code::TooDeep);
+    let exists = |n: usize| format!("select {}1{}", "exists (select ".repeat(n), ")".repeat(n));
+    check(&exists(12), Code::TooDeep);
+    let over =
+        |n: usize| format!("select {}1{}", "count(*) over (order by ".repeat(n), ")".repeat(n));
+    check(&over(18), Code::TooDeep);
+    let tables = |n: usize| format!("{}select 1{}", "select * from (".repeat(n), ") q".repeat(n));
+    passes(&tables(12));
+    check(
+        &format!("select {}", vec!["abs(abs(abs(abs(abs(abs(abs(abs(1))))))))"; 1_000].join(",")),
+        Code::TooDeep,
+    );
+    // Brackets that are no calls are read once.
+    passes(&format!("select 1 where 1 in ({})", vec!["1"; 20_000].join(",")));
+    passes(&format!(
+        "select coalesce(sum(case when 1 in ({}) then 1 end))",
+        vec!["1"; 10_000].join(",")
+    ));
 }

@@ -72,6 +72,7 @@ fn every_file_is_read_and_every_placeholder_is_declared() {
     let mut files: Vec<String> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|file| file != "README.md")
         .map(|file| file.strip_suffix(".sql").unwrap().to_owned())
         .collect();
     files.sort();

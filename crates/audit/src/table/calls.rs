@@ -1,23 +1,27 @@
 //! `calls`: one row an attempt to use a grant, with what came of it.
 //!
 //! A call's decision is written once; its outcome arrives later and fills the changing cells of
-//! the same row. The row is found by binary search, since calls come in chain order.
+//! the same row. The row is found by binary search, since calls come in chain order. A call is
+//! settled when it was denied, has finished, or was not heard of for [`AWAITED`].
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, StringDictionaryBuilder, TimestampMicrosecondArray};
-use arrow::datatypes::{Field, Int32Type, Schema, SchemaRef};
+use arrow::datatypes::Int32Type;
+use arrow::error::ArrowError;
 use bailiwick_core::event::{
     Call, CallAuthorized, CallDenied, CallFinished, Outcome, Place, Recorded,
 };
 use bailiwick_core::id::{CallId, ToolId};
-use bailiwick_core::time::Time;
+use bailiwick_core::time::{Span, Time};
+
+use bincode::{Decode, Encode};
 
 use super::events::{self, joined};
-use super::grown::{Grown, Living, Part, Reach};
+use super::grown::{Grown, Kept, Living, Part};
 use super::marks::{Name, Names};
-use super::scan::Snapshot;
-use super::sheet::{self, Columns, Sheet, UTC, columns, micros};
+use super::sheet::{Columns, Sheet, UTC, columns, micros};
+use super::standing::{self, Standing};
 
 columns! {
     /// Cells of a call that are known when it is decided.
@@ -42,15 +46,26 @@ columns! {
     }
 }
 
+/// How long a call's outcome is taken note of. The ledger itself takes none after that time.
+const AWAITED: Span = Span::days(1);
+
 /// What comes of a call, with who made it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Encode, Decode)]
 pub(crate) struct Ending {
     agent: Option<Name>,
     owner: Option<Name>,
+    /// Until when an outcome is awaited; a denied call has none.
+    awaited: Option<Time>,
     finish: Option<Finish>,
 }
 
-#[derive(Debug, Clone)]
+impl Ending {
+    fn is_settled(&self, now: Time) -> bool {
+        self.finish.is_some() || self.awaited.is_none_or(|until| until < now)
+    }
+}
+
+#[derive(Debug, Clone, Encode, Decode)]
 struct Finish {
     seq: u64,
     time: Time,
@@ -62,6 +77,16 @@ struct Finish {
 
 impl Living for Ending {
     type Derived = [ArrayRef; Changing::LISTED.len()];
+}
+
+impl standing::Changing for Ending {
+    type Fixed = Fixed;
+    type Cells = Changing;
+    type Beside = ();
+
+    fn column(part: &Part<Self>, column: Changing, (): &()) -> ArrayRef {
+        Arc::clone(&part.live.derived(|_| true, derive)[column.at()])
+    }
 }
 
 /// All calls.
@@ -79,7 +104,8 @@ impl Calls {
         fact: &CallAuthorized,
         names: &mut Names,
     ) {
-        self.push(recorded, &fact.call, names, |row| {
+        let awaited = recorded.place.time.after(AWAITED);
+        self.push(recorded, &fact.call, Some(awaited), names, |row| {
             row.set(Fixed::Decision, "allow");
             row.set(Fixed::GrantId, fact.grant);
             row.set_some(Fixed::RuleIds, joined(&fact.policies));
@@ -88,7 +114,7 @@ impl Calls {
     }
 
     pub(crate) fn denied(&mut self, recorded: &Recorded, fact: &CallDenied, names: &mut Names) {
-        self.push(recorded, &fact.call, names, |row| {
+        self.push(recorded, &fact.call, None, names, |row| {
             row.set(Fixed::Decision, "deny");
             row.set(Fixed::Reason, fact.code.as_str());
             row.set_some(Fixed::GrantId, fact.grant);
@@ -101,12 +127,14 @@ impl Calls {
         &mut self,
         recorded: &Recorded,
         call: &Call,
+        awaited: Option<Time>,
         names: &mut Names,
         decided: impl FnOnce(&mut Sheet<Fixed>),
     ) {
         let live = Ending {
             agent: call.agent.as_ref().map(|agent| names.take(agent.as_str())),
             owner: call.owner.as_ref().map(|owner| names.take(owner.as_str())),
+            awaited,
             finish: None,
         };
         let (place, about) = (recorded.place, &recorded.event.about);
@@ -141,6 +169,9 @@ impl Calls {
     /// Notes how a call ended. The first report stands.
     pub(crate) fn finished(&mut self, place: Place, fact: &CallFinished) {
         let Some(ending) = self.0.live_mut(fact.call.0) else { return };
+        if ending.is_settled(place.time) {
+            return;
+        }
         ending.finish.get_or_insert(Finish {
             seq: place.index,
             time: place.time,
@@ -151,13 +182,31 @@ impl Calls {
         });
     }
 
-    /// The agent and the owner of a call, as far as it named them.
-    pub(crate) fn caller(&self, id: CallId) -> Option<(Option<Name>, Option<Name>)> {
-        self.0.live(id.0).map(|ending| (ending.agent, ending.owner))
+    /// The agent and the owner of a call that is not settled at `now`, as far as it named them.
+    pub(crate) fn caller(&self, id: CallId, now: Time) -> Option<(Option<Name>, Option<Name>)> {
+        let ending = self.0.live(id.0).filter(|ending| !ending.is_settled(now))?;
+        Some((ending.agent, ending.owner))
     }
 
-    pub(crate) fn snapshot(&self) -> CallsSnapshot {
-        CallsSnapshot(self.0.snapshot())
+    /// Takes out what is settled at `now`.
+    pub(crate) fn settle(&mut self, now: Time) -> Result<Standing<Ending>, ArrowError> {
+        let judge = |part: &Part<Ending>| {
+            part.live.rows().iter().map(|ending| ending.is_settled(now)).collect()
+        };
+        Ok(Standing::of(self.0.settle(judge)?, ()))
+    }
+
+    /// All rows, with those before them that are about to be archived.
+    pub(crate) fn snapshot(&self, before: &[Part<Ending>]) -> Standing<Ending> {
+        Standing::new(before, &self.0, ())
+    }
+
+    pub(crate) fn kept(&mut self) -> Kept<Ending> {
+        self.0.kept()
+    }
+
+    pub(crate) fn restored(kept: Kept<Ending>) -> Self {
+        Self(Grown::restored(kept))
     }
 }
 
@@ -180,32 +229,4 @@ fn derive(rows: &[Ending]) -> [ArrayRef; Changing::LISTED.len()] {
         Arc::new(finished.collect::<TimestampMicrosecondArray>().with_timezone(UTC)),
         numbers(|finish| finish.seq),
     ]
-}
-
-/// `calls` as it stood at one moment.
-#[derive(Debug)]
-pub(crate) struct CallsSnapshot(Vec<Part<Ending>>);
-
-impl Snapshot for CallsSnapshot {
-    fn schema(&self) -> SchemaRef {
-        let mut fields: Vec<Field> = sheet::fields(Fixed::LISTED);
-        fields.extend(sheet::fields(Changing::LISTED));
-        Arc::new(Schema::new(fields))
-    }
-
-    fn parts(&self) -> Vec<Reach> {
-        self.0.iter().map(|part| part.reach).collect()
-    }
-
-    fn rows(&self, part: usize) -> usize {
-        self.0[part].fixed.num_rows()
-    }
-
-    fn column(&self, part: usize, column: usize) -> ArrayRef {
-        let part = &self.0[part];
-        match column.checked_sub(Fixed::LISTED.len()) {
-            None => Arc::clone(part.fixed.column(column)),
-            Some(column) => Arc::clone(&part.live.derived(|_| true, derive)[column]),
-        }
-    }
 }

@@ -138,7 +138,7 @@ fn fact(row: &mut Sheet<EventColumn>, index: u64, fact: &Fact) {
         RevocationEnforced FindingRaised ConfigChanged DelegateAdded DelegateRemoved AgentReassigned
         ToolPinned ToolUnpinned ToolChanged SchemaPut AccessReviewed BreakglassUsed
         ApprovalRequested ApprovalGranted ApprovalDenied ApprovalExpired ApprovalWithdrawn
-        RiskChanged DenialsAggregated
+        RiskChanged DenialsAggregated QueryRun SegmentSealed CheckpointSigned
     }
 }
 

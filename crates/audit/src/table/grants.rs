@@ -3,6 +3,9 @@
 //! `valid_to` is the earliest of its expiry and of whatever ended it, so the table needs no
 //! `grant.expired`. What ended a grant is found when the table is read (see [`super::marks`]) and
 //! kept per part of rows until a later mark could change it.
+//!
+//! A grant is settled some time after its end ([`REMEMBERED`]): until then events may still name
+//! it, such as `grant.expired` or the denial of a call that came too late.
 
 use std::sync::Arc;
 
@@ -10,16 +13,18 @@ use arrow::array::{
     ArrayRef, AsArray, DictionaryArray, Int64Array, Int64Builder, StringDictionaryBuilder,
     TimestampMicrosecondArray,
 };
-use arrow::datatypes::{Field, Int32Type, Schema, SchemaRef};
+use arrow::datatypes::Int32Type;
+use arrow::error::ArrowError;
 use bailiwick_core::event::{CallAuthorized, GrantIssued, Issuance, Place, Recorded};
 use bailiwick_core::id::{GrantId, RevocationId, ToolId};
-use bailiwick_core::time::Time;
+use bailiwick_core::time::{Span, Time};
+use bincode::{Decode, Encode};
 
 use super::events::{actor_id, joined};
-use super::grown::{Grown, Living, Part, Reach};
+use super::grown::{Grown, Kept, Living, Part};
 use super::marks::{End, How, Key, Marks, Name, Names, after};
-use super::scan::Snapshot;
-use super::sheet::{self, Columns, UTC, columns, micros};
+use super::sheet::{Columns, UTC, columns, micros};
+use super::standing::{self, Standing};
 
 mod family;
 
@@ -49,10 +54,12 @@ columns! {
     }
 }
 
-const FIXED: usize = Fixed::LISTED.len();
+/// How long after its end events that name a grant still find it. The ledger itself forgets one
+/// a minute after its end and says so in an event of low priority.
+const REMEMBERED: Span = Span::minutes(10);
 
 /// What changes about a grant, with the keys that marks are compared with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Encode, Decode)]
 pub(crate) struct Grant {
     seq: u64,
     valid_from: Time,
@@ -68,6 +75,15 @@ pub(crate) struct Grant {
     ended: Option<End>,
     /// What it was delegated from and what was from it, if anything.
     family: Option<Box<Family>>,
+}
+
+impl Grant {
+    /// What ends grants by naming something settles none of them before its time: a mark is looked
+    /// up when the table is read.
+    fn is_settled(&self, now: Time) -> bool {
+        let over = self.ended.map_or(self.expires_at, |end| end.time.min(self.expires_at));
+        over.after(REMEMBERED) < now
+    }
 }
 
 impl Living for Grant {
@@ -106,7 +122,13 @@ impl Grants {
         Self { rows: Grown::new(), marks: Arc::default() }
     }
 
-    pub(crate) fn issue(&mut self, recorded: &Recorded, fact: &GrantIssued, names: &mut Names) {
+    pub(crate) fn issue(
+        &mut self,
+        recorded: &Recorded,
+        fact: &GrantIssued,
+        approvers: Option<String>,
+        names: &mut Names,
+    ) {
         let place = recorded.place;
         let valid_from = fact.not_before.max(place.time);
         let live = Grant {
@@ -148,6 +170,7 @@ impl Grants {
             row.set_some(Fixed::ActorId, actor_id(&recorded.event.about.actor));
             row.set_some(Fixed::ParentGrantId, fact.parent);
             row.set_some(Fixed::ApprovalId, fact.approval);
+            row.set_some(Fixed::ApproverId, approvers);
             row.set(Fixed::RootGrantId, root);
             row.set(Fixed::Depth, depth);
             row.set_some(Fixed::RuleIds, joined(&fact.policies));
@@ -160,6 +183,9 @@ impl Grants {
         // A use of a grant is one of each that it was delegated from.
         for seq in family::line(&self.rows, fact.grant.0) {
             let Some(grant) = self.rows.live_mut(seq) else { return };
+            if grant.is_settled(place.time) {
+                return;
+            }
             grant.uses = grant.uses.saturating_add(1);
             grant.last_used = Some(place.time);
         }
@@ -168,7 +194,10 @@ impl Grants {
         }
     }
 
-    pub(crate) fn denied(&mut self, id: GrantId) {
+    pub(crate) fn denied(&mut self, id: GrantId, now: Time) {
+        if !self.is_known(id, now) {
+            return;
+        }
         if let Some(grant) = self.rows.live_mut(id.0) {
             grant.denied = grant.denied.saturating_add(1);
         }
@@ -176,6 +205,9 @@ impl Grants {
 
     /// Ends one grant, unless it has ended by itself before, and all that was delegated from it.
     pub(crate) fn end(&mut self, id: GrantId, place: Place, how: How) {
+        if !self.is_known(id, place.time) {
+            return;
+        }
         for seq in family::descendants(&self.rows, id.0) {
             if let Some(grant) = self.rows.live_mut(seq) {
                 grant.ended.get_or_insert(End { seq: place.index, time: place.time, how });
@@ -189,17 +221,47 @@ impl Grants {
         (GrantId(family.root), family.depth)
     }
 
-    /// The agent, if it is not the owner in person, and the owner.
-    pub(crate) fn holder(&self, id: GrantId) -> Option<(Option<Name>, Name)> {
-        self.rows.live(id.0).map(|grant| (grant.agent, grant.owner))
+    /// The agent, if it is not the owner in person, and the owner of a grant that is not settled
+    /// at `now`.
+    pub(crate) fn holder(&self, id: GrantId, now: Time) -> Option<(Option<Name>, Name)> {
+        let known = self.is_known(id, now);
+        self.rows.live(id.0).filter(|_| known).map(|grant| (grant.agent, grant.owner))
+    }
+
+    /// Whether events at `now` still find a grant. It does not depend on whether its row has left
+    /// for the archive, so that a row is the same whenever that happens.
+    fn is_known(&self, id: GrantId, now: Time) -> bool {
+        self.rows.live(id.0).is_some_and(|grant| !grant.is_settled(now))
+    }
+
+    /// Takes out what is settled at `now`.
+    pub(crate) fn settle(&mut self, now: Time) -> Result<Standing<Grant>, ArrowError> {
+        let judge = |part: &Part<Grant>| {
+            part.live.rows().iter().map(|grant| grant.is_settled(now)).collect()
+        };
+        let parts = self.rows.settle(judge)?;
+        Ok(Standing::of(parts, self.seen(now)))
+    }
+
+    pub(crate) fn kept(&mut self) -> (Kept<Grant>, Arc<Marks>) {
+        (self.rows.kept(), Arc::clone(&self.marks))
+    }
+
+    pub(crate) fn restored(kept: Kept<Grant>, marks: Marks) -> Self {
+        Self { rows: Grown::restored(kept), marks: Arc::new(marks) }
     }
 
     pub(crate) fn marks_mut(&mut self) -> &mut Marks {
         Arc::make_mut(&mut self.marks)
     }
 
-    pub(crate) fn snapshot(&self, now: Time) -> GrantsSnapshot {
-        GrantsSnapshot { parts: self.rows.snapshot(), marks: Arc::clone(&self.marks), now }
+    /// All rows, with those before them that are about to be archived.
+    pub(crate) fn snapshot(&self, before: &[Part<Grant>], now: Time) -> Standing<Grant> {
+        Standing::new(before, &self.rows, self.seen(now))
+    }
+
+    fn seen(&self, now: Time) -> Seen {
+        Seen { marks: Arc::clone(&self.marks), now }
     }
 }
 
@@ -250,42 +312,44 @@ fn derive(rows: &[Grant], scopes: &DictionaryArray<Int32Type>, marks: &Marks) ->
     Ends { marks: marks.count(), over_at, ends, spans }
 }
 
-/// `grants` as it stood at one moment, `now`.
-#[derive(Debug)]
-pub(crate) struct GrantsSnapshot {
-    parts: Vec<Part<Grant>>,
+/// What grants are seen with: every mark that may end them, at one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
     marks: Arc<Marks>,
     now: Time,
 }
 
-impl GrantsSnapshot {
-    fn ends(&self, part: &Part<Grant>) -> Arc<Ends> {
-        let scopes = part.fixed.column(Fixed::Resource.at()).as_dictionary::<Int32Type>();
-        part.live
-            .derived(|kept| kept.still_hold(&self.marks), |rows| derive(rows, scopes, &self.marks))
-    }
+/// How the grants of a part ended.
+fn ends(part: &Part<Grant>, marks: &Marks) -> Arc<Ends> {
+    let scopes = part.fixed.column(Fixed::Resource.at()).as_dictionary::<Int32Type>();
+    part.live.derived(|kept| kept.still_hold(marks), |rows| derive(rows, scopes, marks))
+}
 
-    fn changing(&self, part: &Part<Grant>, column: Changing) -> ArrayRef {
+impl standing::Changing for Grant {
+    type Fixed = Fixed;
+    type Cells = Changing;
+    type Beside = Seen;
+
+    fn column(part: &Part<Self>, column: Changing, Seen { marks, now }: &Seen) -> ArrayRef {
+        let ends = || ends(part, marks);
         match column {
             Changing::LastUsed => moments(part.live.rows(), |g| g.last_used),
             Changing::Uses => numbers(part.live.rows(), |g| i64::from(g.uses)),
             Changing::Denied => numbers(part.live.rows(), |g| i64::from(g.denied)),
-            Changing::ValidTo => moments(&self.ends(part).spans, |span| Some(span.1)),
-            Changing::RevokedAt => moments(&self.ends(part).ends, |end| {
-                end.filter(|e| e.how.taken_back()).map(|e| e.time)
-            }),
-            Changing::EndedSeq => ended_seq(&self.ends(part).ends),
-            Changing::RevocationId => names(&self.ends(part), |end, _| {
+            Changing::ValidTo => moments(&ends().spans, |span| Some(span.1)),
+            Changing::RevokedAt => {
+                moments(&ends().ends, |end| end.filter(|e| e.how.taken_back()).map(|e| e.time))
+            }
+            Changing::EndedSeq => ended_seq(&ends().ends),
+            Changing::RevocationId => names(&ends(), |end, _| {
                 let end = end.filter(|end| end.how == How::Revoked)?;
                 Some(RevocationId(end.seq).to_string().into())
             }),
-            Changing::EndedBy => names(&self.ends(part), |end, span| match end {
+            Changing::EndedBy => names(&ends(), |end, span| match end {
                 Some(end) => Some(end.how.as_str().into()),
-                None => (span.1 <= self.now).then(|| "expired".into()),
+                None => (span.1 <= *now).then(|| "expired".into()),
             }),
-            Changing::Status => {
-                names(&self.ends(part), |end, span| Some(status(end, span, self.now).into()))
-            }
+            Changing::Status => names(&ends(), |end, span| Some(status(end, span, *now).into())),
         }
     }
 }
@@ -325,28 +389,4 @@ fn names(
         column.append_option(of(*end, *span));
     }
     Arc::new(column.finish())
-}
-
-impl Snapshot for GrantsSnapshot {
-    fn schema(&self) -> SchemaRef {
-        let mut fields: Vec<Field> = sheet::fields(Fixed::LISTED);
-        fields.extend(sheet::fields(Changing::LISTED));
-        Arc::new(Schema::new(fields))
-    }
-
-    fn parts(&self) -> Vec<Reach> {
-        self.parts.iter().map(|part| part.reach).collect()
-    }
-
-    fn rows(&self, part: usize) -> usize {
-        self.parts[part].fixed.num_rows()
-    }
-
-    fn column(&self, part: usize, column: usize) -> ArrayRef {
-        let part = &self.parts[part];
-        match column.checked_sub(FIXED) {
-            None => Arc::clone(part.fixed.column(column)),
-            Some(column) => self.changing(part, Changing::ALL[column]),
-        }
-    }
 }

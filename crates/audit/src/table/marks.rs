@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bailiwick_core::id::Resource;
 use bailiwick_core::time::Time;
+use bincode::{Decode, Encode};
 
 /// Texts as small numbers, for keys that many rows share.
 #[derive(Debug, Default)]
@@ -18,7 +19,7 @@ pub(crate) struct Names {
 }
 
 /// A text's number in [`Names`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 pub(crate) struct Name(u32);
 
 impl Names {
@@ -33,13 +34,24 @@ impl Names {
         Name(id)
     }
 
+    /// The texts in the order of their numbers.
+    pub(crate) fn texts(&self) -> Vec<Arc<str>> {
+        self.texts.clone()
+    }
+
+    /// What [`Names::texts`] gave.
+    pub(crate) fn restored(texts: Vec<Arc<str>>) -> Self {
+        let numbered = (0..).zip(&texts).map(|(id, text)| (Arc::clone(text), id));
+        Self { ids: numbered.collect(), texts }
+    }
+
     pub(crate) fn text(&self, name: Name) -> &str {
         &self.texts[name.0 as usize]
     }
 }
 
 /// Why a grant ended, beside running out of time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub(crate) enum How {
     Exhausted,
     Returned,
@@ -80,7 +92,7 @@ impl How {
 }
 
 /// The event that ended something, with its moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct End {
     pub(crate) seq: u64,
     pub(crate) time: Time,
@@ -88,7 +100,7 @@ pub(crate) struct End {
 }
 
 /// What a mark names, but for resources.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 pub(crate) enum Key {
     All,
     Agent(Name),
@@ -98,7 +110,7 @@ pub(crate) enum Key {
 }
 
 /// All marks. INVARIANT: every list ascends, and so does `times`.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Encode, Decode)]
 pub(crate) struct Marks {
     keys: HashMap<Key, Vec<End>>,
     resources: HashMap<Arc<str>, Vec<End>>,

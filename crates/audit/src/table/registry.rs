@@ -1,12 +1,14 @@
-//! `agents`, `owners`, `policies` and `tasks`: one row a registered thing, as it stands.
+//! `agents`, `owners` and `policies`: one row a registered thing, as it stands.
 
 use std::collections::HashMap;
 
-use bailiwick_core::event::{AgentWritten, OwnerWritten, Place, PolicyPut, TaskClosed, TaskOpened};
-use bailiwick_core::id::{AgentId, OwnerId, PolicyId, TaskId, Text};
+use bailiwick_core::event::{AgentWritten, OwnerWritten, Place, PolicyPut};
+use bailiwick_core::id::{AgentId, OwnerId, PolicyId, Text};
 use bailiwick_core::time::Time;
+use bincode::{Decode, Encode};
 
 use super::sheet::{Sheet, columns};
+use super::tasks::Tasks;
 use super::whole::{Row, Whole};
 
 columns! {
@@ -21,7 +23,7 @@ columns! {
 }
 
 /// An agent as it stands.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Encode, Decode)]
 pub(crate) struct Agent {
     registered: Place,
     updated: Time,
@@ -85,7 +87,7 @@ columns! {
 }
 
 /// An owner as it stands.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Encode, Decode)]
 pub(crate) struct Owner {
     registered: Place,
     updated: Time,
@@ -121,7 +123,7 @@ columns! {
 }
 
 /// A policy as it stands.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Encode, Decode)]
 pub(crate) struct Policy {
     first: Place,
     id: PolicyId,
@@ -163,52 +165,13 @@ impl Row for Policy {
     }
 }
 
-columns! {
-    /// The columns of `tasks`.
-    TaskColumn {
-        Seq "seq" Int always; Ts "ts" Time always; TaskId "task_id" Name always; AgentId "agent_id" Name always;
-        OwnerId "owner_id" Name always; Status "status" Name always; Sort "sort" Name; Targets "targets" Long;
-        StatementDigest "statement_digest" Bytes32; OpenedAt "opened_at" Time always;
-        ClosedAt "closed_at" Time; Reason "reason" Name;
-    }
-}
-
-/// A task as it stands.
-#[derive(Debug, Clone)]
-pub(crate) struct Task {
-    opened: Place,
-    fact: TaskOpened,
-    closed: Option<(Time, Option<Text>)>,
-}
-
-impl Row for Task {
-    type Columns = TaskColumn;
-
-    fn write(&self, _: Time, row: &mut Sheet<TaskColumn>) {
-        use TaskColumn as C;
-        row.set(C::Seq, self.opened.index);
-        row.set(C::Ts, self.opened.time);
-        row.set(C::TaskId, TaskId(self.opened.index));
-        row.set(C::AgentId, &self.fact.agent);
-        row.set(C::OwnerId, &self.fact.owner);
-        row.set(C::Status, if self.closed.is_some() { "closed" } else { "open" });
-        row.set_some(C::Sort, self.fact.sort.as_ref());
-        let targets = &self.fact.targets;
-        row.set_some(C::Targets, (!targets.is_empty()).then(|| super::events::canonical(targets)));
-        row.set_some(C::StatementDigest, self.fact.statement.as_ref());
-        row.set(C::OpenedAt, self.opened.time);
-        row.set_some(C::ClosedAt, self.closed.as_ref().map(|(at, _)| *at));
-        row.set_some(C::Reason, self.closed.as_ref().and_then(|(_, reason)| reason.as_ref()));
-    }
-}
-
 /// What is registered, with where each row is.
 #[derive(Debug)]
 pub(crate) struct Registry {
     pub(crate) agents: Whole<Agent>,
     pub(crate) owners: Whole<Owner>,
     pub(crate) policies: Whole<Policy>,
-    pub(crate) tasks: Whole<Task>,
+    pub(crate) tasks: Tasks,
     agent_rows: HashMap<AgentId, usize>,
     owner_rows: HashMap<OwnerId, usize>,
     policy_rows: HashMap<PolicyId, usize>,
@@ -220,10 +183,33 @@ impl Registry {
             agents: Whole::new(),
             owners: Whole::new(),
             policies: Whole::new(),
-            tasks: Whole::new(),
+            tasks: Tasks::new(),
             agent_rows: HashMap::new(),
             owner_rows: HashMap::new(),
             policy_rows: HashMap::new(),
+        }
+    }
+
+    /// What is registered, from its tables.
+    pub(crate) fn restored(
+        agents: Whole<Agent>,
+        owners: Whole<Owner>,
+        policies: Whole<Policy>,
+        tasks: Tasks,
+    ) -> Self {
+        let agent_rows =
+            agents.rows().iter().zip(0..).map(|(row, at)| (row.fact.agent.clone(), at));
+        let owner_rows =
+            owners.rows().iter().zip(0..).map(|(row, at)| (row.fact.owner.clone(), at));
+        let policy_rows = policies.rows().iter().zip(0..).map(|(row, at)| (row.id.clone(), at));
+        Self {
+            agent_rows: agent_rows.collect(),
+            owner_rows: owner_rows.collect(),
+            policy_rows: policy_rows.collect(),
+            agents,
+            owners,
+            policies,
+            tasks,
         }
     }
 
@@ -271,14 +257,9 @@ impl Registry {
         });
     }
 
-    /// The transfer closes every task of the agent; those with an event of their own get that
-    /// event's reason.
     pub(crate) fn reassign_agent(&mut self, place: Place, agent: &AgentId, to: &OwnerId) {
         self.change_agent(agent, |row| row.fact.owner = to.clone());
-        let open = |task: &&mut Task| task.fact.agent == *agent && task.closed.is_none();
-        for task in self.tasks.rows_mut().iter_mut().filter(open) {
-            task.closed = Some((place.time, None));
-        }
+        self.tasks.close_all_of(place, agent);
     }
 
     pub(crate) fn retire_agent(&mut self, place: Place, agent: &AgentId, reason: Option<&Text>) {
@@ -354,17 +335,6 @@ impl Registry {
                 policy.active.clone_from(&policy.staged);
                 policy.activated = policy.active.as_ref().map(|_| place.time);
             }
-        }
-    }
-
-    pub(crate) fn open_task(&mut self, place: Place, fact: &TaskOpened) {
-        self.tasks.rows_mut().push(Task { opened: place, fact: fact.clone(), closed: None });
-    }
-
-    pub(crate) fn close_task(&mut self, place: Place, fact: &TaskClosed) {
-        let row = self.tasks.rows().binary_search_by_key(&fact.task.0, |task| task.opened.index);
-        if let Ok(row) = row {
-            self.tasks.rows_mut()[row].closed = Some((place.time, fact.reason.clone()));
         }
     }
 }

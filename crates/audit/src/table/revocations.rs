@@ -7,6 +7,7 @@ use bailiwick_core::event::{
 };
 use bailiwick_core::id::{FindingId, RevocationId};
 use bailiwick_core::time::Time;
+use bincode::{Decode, Encode};
 
 use super::events::{actor_id, actor_kind, millionths};
 use super::sheet::{Sheet, columns};
@@ -26,7 +27,7 @@ columns! {
 }
 
 /// A revocation as it stands.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Encode, Decode)]
 pub(crate) struct Revocation {
     place: Place,
     fact: RevocationIssued,
@@ -37,7 +38,7 @@ pub(crate) struct Revocation {
     enforced: Option<(Time, RevocationEnforced)>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Encode, Decode)]
 struct Lifted {
     place: Place,
     actor_id: Option<String>,
@@ -144,7 +145,7 @@ columns! {
 }
 
 /// A finding.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Encode, Decode)]
 pub(crate) struct Finding {
     pub(crate) place: Place,
     pub(crate) fact: FindingRaised,

@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::compute::SortOptions;
-use arrow::datatypes::SchemaRef;
+use arrow::compute::{SortOptions, cast};
+use arrow::datatypes::{DataType, FieldRef, Fields, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::datasource::memory::MemorySourceConfig;
@@ -19,8 +19,10 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::union::UnionExec;
 
 use super::grown::Reach;
+use crate::archive::scan::{Asked, Sealed};
 
 /// A table as it stood at one moment.
 pub(crate) trait Snapshot: fmt::Debug + Send + Sync + 'static {
@@ -31,41 +33,68 @@ pub(crate) trait Snapshot: fmt::Debug + Send + Sync + 'static {
     fn column(&self, part: usize, column: usize) -> ArrayRef;
 }
 
-/// A snapshot as the engine's table. `seq`, when a table has it, is its first column and its
-/// order.
+/// A snapshot as the engine's table: rows in memory, behind those that are sealed. `seq`, when a
+/// table has it, is its first column and the order of the rows in memory.
 #[derive(Debug)]
-pub(crate) struct Scan<T>(pub(crate) T);
+pub(crate) struct Scan<T> {
+    recent: T,
+    sealed: Option<Sealed>,
+}
 
 impl<T: Snapshot> Scan<T> {
-    fn plan(
+    /// A table all of whose rows are in memory.
+    pub(crate) const fn of(recent: T) -> Self {
+        Self { recent, sealed: None }
+    }
+
+    /// A table with sealed rows before those in memory.
+    pub(crate) const fn behind(sealed: Option<Sealed>, recent: T) -> Self {
+        Self { recent, sealed }
+    }
+
+    async fn plan(
         &self,
-        lanes: usize,
+        session: &dyn Session,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let schema = self.0.schema();
+        let schema = plain(&self.recent.schema());
         let columns: Vec<usize> =
             projection.cloned().unwrap_or_else(|| (0..schema.fields().len()).collect());
-        let projected = Arc::new(schema.project(&columns)?);
         let window = filters.iter().fold(Window::ALL, |window, filter| {
             bounds(filter).map_or(window, |bounds| window.narrowed(bounds))
         });
+        let asked = Asked { schema: &schema, columns: &columns, filters, window, limit };
+        let recent = self.recent(session.config().target_partitions(), &asked)?;
+        let Some(sealed) = &self.sealed else { return Ok(recent) };
+        match sealed.plan(session, &asked).await? {
+            None => Ok(recent),
+            Some(sealed) => UnionExec::try_new(vec![sealed, recent]),
+        }
+    }
+
+    fn recent(&self, lanes: usize, asked: &Asked<'_>) -> Result<Arc<dyn ExecutionPlan>> {
+        let Asked { schema, columns, window, limit, .. } = *asked;
+        let projected = Arc::new(schema.project(columns)?);
         let mut batches = Vec::new();
         let mut rows = 0;
-        for (part, reach) in self.0.parts().into_iter().enumerate() {
-            if !window.meets(reach) {
+        let reaches = self.recent.parts();
+        for (part, reach) in reaches.iter().enumerate() {
+            if !window.meets(*reach) {
                 continue;
             }
             if limit.is_some_and(|limit| rows >= limit) {
                 break;
             }
-            rows += self.0.rows(part);
-            batches.push(self.batch(part, &columns, &projected)?);
+            rows += self.recent.rows(part);
+            batches.push(self.batch(part, columns, &projected)?);
         }
         let source = MemorySourceConfig::try_new(&lanes_of(batches, lanes), projected, None)?
             .with_limit(limit);
-        let in_order = columns.iter().position(|c| schema.field(*c).name() == "seq");
+        // Parts that are about to be archived may overlap with those that stay.
+        let ascends = reaches.windows(2).all(|pair| pair[0].seq.1 < pair[1].seq.0);
+        let in_order = columns.iter().position(|c| ascends && schema.field(*c).name() == "seq");
         let orderings = in_order.and_then(|at| {
             let expr = Arc::new(Column::new("seq", at));
             let options = SortOptions { descending: false, nulls_first: false };
@@ -76,10 +105,29 @@ impl<T: Snapshot> Scan<T> {
     }
 
     fn batch(&self, part: usize, columns: &[usize], schema: &SchemaRef) -> Result<RecordBatch> {
-        let arrays = columns.iter().map(|column| self.0.column(part, *column)).collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(self.0.rows(part)));
+        let arrays = columns.iter().zip(schema.fields()).map(|(column, field)| {
+            let array = self.recent.column(part, *column);
+            if array.data_type() == field.data_type() {
+                Ok(array)
+            } else {
+                cast(&array, field.data_type())
+            }
+        });
+        let arrays = arrays.collect::<std::result::Result<_, _>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(self.recent.rows(part)));
         Ok(RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options)?)
     }
+}
+
+/// The same columns with texts as plain texts. The engine groups dictionaries by way of rows; and of
+/// dictionaries and views each batch would count the whole page that it shares with others, so that
+/// questions came to the end of their memory long before they had used it.
+fn plain(schema: &SchemaRef) -> SchemaRef {
+    let text = |field: &FieldRef| {
+        let DataType::Dictionary(_, text) = field.data_type() else { return Arc::clone(field) };
+        Arc::new(field.as_ref().clone().with_data_type(text.as_ref().clone()))
+    };
+    Arc::new(Schema::new(schema.fields().iter().map(text).collect::<Fields>()))
 }
 
 /// Batches in at most `lanes` runs, so that each run keeps the order.
@@ -94,23 +142,19 @@ fn lanes_of(batches: Vec<RecordBatch>, lanes: usize) -> Vec<Vec<RecordBatch>> {
 
 impl<T: Snapshot> TableProvider for Scan<T> {
     fn schema(&self) -> SchemaRef {
-        self.0.schema()
+        plain(&self.recent.schema())
     }
 
     fn table_type(&self) -> TableType {
         TableType::Base
     }
 
-    /// Bounds on `seq` and `ts` choose parts and not rows, so the engine still applies them.
+    /// Conditions choose parts and files and not rows, so the engine still applies them all.
     fn supports_filters_pushdown(
         &self,
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>> {
-        let support = |filter: &&Expr| match bounds(filter) {
-            Some(_) => TableProviderFilterPushDown::Inexact,
-            None => TableProviderFilterPushDown::Unsupported,
-        };
-        Ok(filters.iter().map(support).collect())
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
 
     fn scan<'a, 'b, 'c, 'd, 'e>(
@@ -127,9 +171,7 @@ impl<T: Snapshot> TableProvider for Scan<T> {
         'd: 'e,
         Self: 'e,
     {
-        let lanes = session.config().target_partitions();
-        let plan = self.plan(lanes, projection, filters, limit);
-        Box::pin(std::future::ready(plan))
+        Box::pin(self.plan(session, projection, filters, limit))
     }
 }
 
@@ -145,13 +187,13 @@ type Bounds = (Axis, i64, i64);
 
 /// Inclusive bounds on both axes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Window {
+pub(crate) struct Window {
     seq: (i64, i64),
     ts: (i64, i64),
 }
 
 impl Window {
-    const ALL: Self = Self { seq: (i64::MIN, i64::MAX), ts: (i64::MIN, i64::MAX) };
+    pub(crate) const ALL: Self = Self { seq: (i64::MIN, i64::MAX), ts: (i64::MIN, i64::MAX) };
 
     fn narrowed(mut self, (axis, low, high): Bounds) -> Self {
         let side = match axis {
@@ -162,7 +204,15 @@ impl Window {
         self
     }
 
-    const fn meets(self, reach: Reach) -> bool {
+    /// Whether everything within `reach` is within the window.
+    pub(crate) const fn covers(self, reach: Reach) -> bool {
+        self.seq.0 <= reach.seq.0
+            && reach.seq.1 <= self.seq.1
+            && self.ts.0 <= reach.ts.0
+            && reach.ts.1 <= self.ts.1
+    }
+
+    pub(crate) const fn meets(self, reach: Reach) -> bool {
         self.seq.0 <= reach.seq.1
             && reach.seq.0 <= self.seq.1
             && self.ts.0 <= reach.ts.1
@@ -184,12 +234,13 @@ fn bounds(filter: &Expr) -> Option<Bounds> {
             (axis, literal(axis, left)?, op.swap()?)
         }
     };
-    // One unit is left on the open side: parts are chosen generously and rows exactly, later.
     #[expect(clippy::wildcard_enum_match_arm, reason = "the engine's operators, not ours")]
     match op {
         Operator::Eq => Some((axis, value, value)),
-        Operator::Lt | Operator::LtEq => Some((axis, i64::MIN, value)),
-        Operator::Gt | Operator::GtEq => Some((axis, value, i64::MAX)),
+        Operator::Lt => Some((axis, i64::MIN, value.saturating_sub(1))),
+        Operator::LtEq => Some((axis, i64::MIN, value)),
+        Operator::Gt => Some((axis, value.saturating_add(1), i64::MAX)),
+        Operator::GtEq => Some((axis, value, i64::MAX)),
         _ => None,
     }
 }
@@ -223,7 +274,7 @@ mod tests {
 
     #[test]
     fn comparisons_with_literals_bound_a_scan_from_either_side() {
-        assert_eq!(window(&[col("seq").gt(lit(5i64)), lit(9i64).gt_eq(col("seq"))]).seq, (5, 9));
+        assert_eq!(window(&[col("seq").gt(lit(5i64)), lit(9i64).gt_eq(col("seq"))]).seq, (6, 9));
         assert_eq!(window(&[col("seq").between(lit(3i64), lit(4i64))]).seq, (3, 4));
         let ts = ScalarValue::TimestampMicrosecond(Some(7), Some("+00:00".into()));
         assert_eq!(window(&[col("ts").eq(lit(ts))]).ts, (7, 7));

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use bailiwick_core::time::Time;
+use bincode::{Decode, Encode};
 
 use super::grown::Reach;
 use super::scan::Snapshot;
@@ -19,12 +20,17 @@ pub(crate) trait Row: Clone + std::fmt::Debug + Send + Sync + 'static {
 }
 
 /// Rows that snapshots share; a change copies them if a snapshot still holds them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Encode, Decode)]
 pub(crate) struct Whole<R>(Arc<Vec<R>>);
 
 impl<R: Row> Whole<R> {
     pub(crate) fn new() -> Self {
         Self(Arc::default())
+    }
+
+    /// A table with these rows.
+    pub(crate) fn of(rows: Vec<R>) -> Self {
+        Self(Arc::new(rows))
     }
 
     pub(crate) fn rows(&self) -> &[R] {

@@ -1,11 +1,16 @@
 //! What the tables say about a small ledger.
 
 use bailiwick_audit::Parameters;
-use bailiwick_core::event::{DenialCode, Fact, GrantReturned, Outcome, Selector};
+use bailiwick_core::event::{
+    DenialCode, Fact, GrantReturned, Outcome, QueryDoor, QueryOutcome, QueryRun, SegmentSealed,
+    Selector,
+};
 use bailiwick_core::id::{AgentId, GrantId, Resource};
 use bailiwick_core::time::Span;
 
-use crate::story::{READ_CASE, Story, Terms, ask, ask_with, call, lines, text};
+use bailiwick_core::record::hash::{Link, Root};
+
+use crate::story::{READ_CASE, Story, Terms, ask, ask_with, call, digest, lines, text};
 
 #[test]
 fn calls_tell_who_what_why_and_what_came_of_it() {
@@ -261,4 +266,49 @@ fn an_empty_ledger_answers_without_rows() {
         assert!(!answer.columns.is_empty());
     }
     assert_eq!(lines(&audit, "select count(*), max(seq) from events"), ["[0,null]"]);
+}
+
+#[test]
+fn questions_and_sealed_segments_are_events_too() {
+    let mut story = Story::begin();
+    story.tell(Fact::QueryRun(QueryRun {
+        door: QueryDoor::Http,
+        name: Some(text("who-touched")),
+        text: digest(1),
+        parameters: None,
+        as_of: Some(2),
+        rows: 7,
+        bytes: 900,
+        milliseconds: 12,
+        outcome: QueryOutcome::Refused,
+        code: Some(text("sql_timeout")),
+        unrecorded: 0,
+    }));
+    story.tell(Fact::SegmentSealed(SegmentSealed {
+        first: 0,
+        last: 3,
+        rows: 4,
+        bytes: 4_000,
+        file: digest(2),
+        before: None,
+        after: Link([3; 32]),
+        root: Root([4; 32]),
+        manifest: digest(5),
+    }));
+    let sql = "select kind, actor_id, outcome, reason, latency_us, bytes_out, result_digest from events where seq > 2 order by seq";
+    let file = "02".repeat(32);
+    assert_eq!(
+        lines(&story.audit(), sql),
+        [
+            r#"["query.run","ops","refused","sql_timeout",12000,900,null]"#.to_owned(),
+            format!(r#"["segment.sealed","ops",null,null,null,4000,"{file}"]"#),
+        ]
+    );
+}
+
+#[test]
+fn the_time_is_one_moment_throughout_a_question() {
+    let audit = Story::begin().audit();
+    let sql = "select now() > ts, current_date > ts::date, now() = now() from events where ts < now() and seq = 0";
+    assert_eq!(lines(&audit, sql), ["[true,true,true]"]);
 }

@@ -116,7 +116,7 @@ fn a_question_that_finds_no_turn_is_told_so_in_time() {
     let audit = Audit::new(Settings { threads: 1, at_once: 1 }).unwrap();
     audit.ingest(0, &story.events).unwrap();
     wait(async {
-        let long = Limits { time: Duration::from_millis(600), ..Limits::INTERACTIVE };
+        let long = Limits { time: Duration::from_secs(2), ..Limits::INTERACTIVE };
         let brief = Limits { time: Duration::from_millis(100), ..Limits::INTERACTIVE };
         let cross = "select count(*) from events a, events b, events c where a.detail || b.detail < c.detail";
         let (first, second) = tokio::join!(audit.run(cross, &long), async {

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::story::{READ_CASE, Story, Terms, ask, call, wait};
 use crate::year::year;
 
-fn named(audit: &Audit, name: &str, given: &[(&str, Value)]) -> Result<Table, Error> {
+pub(crate) fn named(audit: &Audit, name: &str, given: &[(&str, Value)]) -> Result<Table, Error> {
     let given = given.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
     let given: Parameters = given.collect();
     wait(audit.run_named(Named::find(name).unwrap(), &given, &Limits::INTERACTIVE))
@@ -60,7 +60,7 @@ const NOON: &str = "2026-01-01T12:00:00Z";
 const END: &str = "2026-01-02T12:00:00Z";
 
 /// What the golden answers are asked with: everything that has to be given, and every moment.
-fn given(named: &Named) -> Vec<(&'static str, Value)> {
+pub(crate) fn given(named: &Named) -> Vec<(&'static str, Value)> {
     let known = [
         ("agent", "triage-bot"),
         ("at", NOON),

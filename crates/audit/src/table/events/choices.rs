@@ -2,9 +2,9 @@
 
 use bailiwick_core::event::{
     AccessReviewed, AgentReassigned, ApprovalDenied, ApprovalExpired, ApprovalGranted,
-    ApprovalRequested, ApprovalWithdrawn, BreakglassUsed, ConfigChanged, DelegateAdded,
-    DelegateRemoved, DenialsAggregated, RiskChanged, SchemaPut, ToolChanged, ToolPinned,
-    ToolUnpinned,
+    ApprovalRequested, ApprovalWithdrawn, BreakglassUsed, CheckpointSigned, ConfigChanged,
+    DelegateAdded, DelegateRemoved, DenialsAggregated, QueryRun, RiskChanged, SchemaPut,
+    SegmentSealed, ToolChanged, ToolPinned, ToolUnpinned,
 };
 use bailiwick_core::id::ApprovalId;
 
@@ -18,6 +18,30 @@ impl Cells for ConfigChanged {
 
 impl Cells for DenialsAggregated {
     fn write(&self, _: u64, _: &mut Sheet<C>) {}
+}
+
+/// Which question, by which door and as of which event is in `detail`.
+impl Cells for QueryRun {
+    fn write(&self, _: u64, row: &mut Sheet<C>) {
+        row.set(C::Outcome, self.outcome.as_str());
+        row.set_some(C::Reason, self.code.as_ref());
+        row.set(C::LatencyUs, 1_000 * u64::from(self.milliseconds));
+        row.set(C::BytesOut, self.bytes);
+    }
+}
+
+impl Cells for SegmentSealed {
+    fn write(&self, _: u64, row: &mut Sheet<C>) {
+        row.set(C::BytesOut, self.bytes);
+        row.set(C::ResultDigest, &self.file);
+    }
+}
+
+/// The tree's size and the note are in `detail`.
+impl Cells for CheckpointSigned {
+    fn write(&self, _: u64, row: &mut Sheet<C>) {
+        row.set(C::ResultDigest, self.root.0.as_slice());
+    }
 }
 
 impl Cells for DelegateAdded {

@@ -5,13 +5,14 @@
 //! the table is read, as for any grant, by the keys of the whole line.
 
 use bailiwick_core::id::GrantId;
+use bincode::{Decode, Encode};
 
 use super::super::grown::Grown;
 use super::super::marks::Key;
 use super::{Fixed, Grant};
 
 /// Where a grant stands among those that it was delegated from and those that were from it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Encode, Decode)]
 pub(crate) struct Family {
     /// What it was delegated from.
     parent: Option<u64>,
