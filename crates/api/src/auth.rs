@@ -16,7 +16,10 @@ use crate::desk::Desk;
 use crate::problem::{CREDENTIAL_INVALID, NOT_PERMITTED, Problem, UNAVAILABLE};
 use crate::token::{Identity, Refused, TOKEN_BYTES_MAX};
 
+mod door;
 pub(crate) mod used;
+
+pub use door::Readers;
 
 /// The longest key that is looked at, in bytes.
 const KEY_BYTES_MAX: usize = 256;

@@ -8,6 +8,7 @@ use bailiwick_core::state::State;
 use bailiwick_ledger::Ledger;
 use tokio::sync::watch;
 
+use crate::asked::Questions;
 use crate::auth::used::Used;
 use crate::enforce::Roster;
 use crate::problem::{INTERNAL, Problem};
@@ -25,6 +26,7 @@ pub(crate) struct Desk {
     pub(crate) issuers: Arc<Issuers>,
     pub(crate) used: Used,
     pub(crate) refused: Refusals,
+    pub(crate) questions: Questions,
     pub(crate) settings: Arc<Settings>,
     /// True from the begin of a shutdown on.
     pub(crate) closing: watch::Receiver<bool>,

@@ -43,6 +43,7 @@ pub mod problem;
 pub mod server;
 pub mod token;
 
+mod asked;
 mod auth;
 mod authzen;
 mod body;
@@ -59,6 +60,8 @@ mod rest;
 mod route;
 mod stream;
 
+pub use asked::{Questions, WAITING_MAX};
+pub use auth::Readers;
 pub use authzen::PERSON_TYPES;
 pub use error::Error;
 pub use openapi::document as openapi;

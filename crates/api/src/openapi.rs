@@ -9,8 +9,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use crate::rest::{
-    agents, approvals, calls, config, credentials, delegates, entities, events, grants, owners,
-    points, policies, queries, revocations, schemas, sql, tasks, tools,
+    agents, approvals, archive, calls, checkpoints, config, credentials, delegates, entities,
+    events, grants, owners, points, policies, queries, revocations, schemas, sql, tasks, tools,
 };
 use crate::token::resource;
 use crate::{authzen, operate, stream};
@@ -45,6 +45,7 @@ use crate::{authzen, operate, stream};
         points::ping, points::leave, points::list,
         events::list, events::get,
         credentials::create, credentials::list, credentials::rotate, credentials::revoke,
+        archive::status, archive::seal, checkpoints::create, checkpoints::last,
         sql::ask, queries::list, queries::get, queries::ask,
         operate::health, operate::ready, operate::metrics, resource::metadata,
     ),

@@ -67,8 +67,16 @@ pub(crate) async fn metrics(State(desk): State<Arc<Desk>>) -> Result<Response, P
     let (counters, health) =
         crate::desk::blocking(move || (ledger.counters(), ledger.health())).await?;
     let (ingested, points) = (desk.audit.ingested(), desk.points.live());
+    let (running, unrecorded) = (desk.audit.running(), desk.questions.unrecorded());
     let mut registry = Registry::with_prefix("bailiwick");
-    registry.register_collector(Box::new(Scrape { counters, health, ingested, points }));
+    registry.register_collector(Box::new(Scrape {
+        counters,
+        health,
+        ingested,
+        points,
+        running,
+        unrecorded,
+    }));
     let help = "Time from a revocation to no enforcement point acting against it, where asked for";
     registry.register_with_unit("enforced", help, Unit::Seconds, desk.points.took());
     let mut written = String::new();
@@ -96,6 +104,10 @@ struct Scrape {
     ingested: Option<u64>,
     /// Live enforcement points.
     points: usize,
+    /// Questions that run.
+    running: usize,
+    /// Questions that were answered and are not recorded.
+    unrecorded: u32,
 }
 
 impl Scrape {
@@ -113,7 +125,7 @@ impl Scrape {
         ]
     }
 
-    fn gauges(&self) -> [(&'static str, &'static str, u64); 7] {
+    fn gauges(&self) -> [(&'static str, &'static str, u64); 9] {
         let (c, health) = (&self.counters, &self.health);
         [
             ("ready", "Whether calls can be decided", u64::from(health.ready)),
@@ -122,6 +134,12 @@ impl Scrape {
             ("ledger_entries", "Entries on the ledger", health.entry),
             ("ledger_events", "Events on the ledger", health.next_index),
             ("enforcement_points", "Enforcement points that can hold a lease", self.points as u64),
+            ("questions_running", "Audit questions that run now", self.running as u64),
+            (
+                "questions_unrecorded",
+                "Questions answered that found no room to be recorded, and are not told of yet",
+                self.unrecorded.into(),
+            ),
             (
                 "audit_events",
                 "Events in the audit tables",

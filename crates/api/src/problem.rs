@@ -23,6 +23,7 @@
 //! | `not_found` | 404 | what is named is not known |
 //! | `no_route` | 404 | no such path |
 //! | `method_not_allowed` | 405 | the path has no such method |
+//! | `not_acceptable` | 406 | no form of an answer that is accepted is offered |
 //! | `request_timeout` | 408 | the body did not come in time |
 //! | `already_exists` | 409 | it is there already |
 //! | `wrong_state` | 409 | it is not in the state that the command needs |
@@ -38,6 +39,9 @@
 //! | `streams_exhausted` | 503 | too many streams are open |
 //! | `points_exhausted` | 503 | too many enforcement points are connected |
 //! | `audit_behind`, `audit_broken` | 503 | the tables are not at the ledger's head |
+//! | `archive_unavailable`, `archive_altered`, `archive_missing`, `archive_differs`, `archive_overtaken`, `archive_format` | 503 | the archive is not what it should be |
+//! | `archive_none` | 404 | rows are kept in memory only |
+//! | `checkpoint_none` | 404 | no checkpoint was signed yet |
 
 use std::borrow::Cow;
 
@@ -91,6 +95,7 @@ kinds! {
     NOT_FOUND "not_found" NOT_FOUND "it is not known";
     NO_ROUTE "no_route" NOT_FOUND "there is no such path";
     METHOD_NOT_ALLOWED "method_not_allowed" METHOD_NOT_ALLOWED "the path has no such method";
+    NOT_ACCEPTABLE "not_acceptable" NOT_ACCEPTABLE "no accepted form is offered";
     REQUEST_TIMEOUT "request_timeout" REQUEST_TIMEOUT "the body did not come in time";
     ALREADY_EXISTS "already_exists" CONFLICT "it exists already";
     WRONG_STATE "wrong_state" CONFLICT "its state does not allow this";
@@ -105,6 +110,9 @@ kinds! {
     CLOCK_UNSURE "clock_unsure" SERVICE_UNAVAILABLE "the clock cannot be trusted";
     STREAMS_EXHAUSTED "streams_exhausted" SERVICE_UNAVAILABLE "too many streams are open";
     POINTS_EXHAUSTED "points_exhausted" SERVICE_UNAVAILABLE "too many enforcement points";
+    ARCHIVE_UNUSABLE "archive_unavailable" SERVICE_UNAVAILABLE "the archive cannot be relied on";
+    ARCHIVE_NONE "archive_none" NOT_FOUND "there is no archive";
+    CHECKPOINT_NONE "checkpoint_none" NOT_FOUND "no checkpoint is signed yet";
     AUDIT_UNAVAILABLE "audit_behind" SERVICE_UNAVAILABLE "the audit tables are not ready";
 }
 
@@ -275,9 +283,12 @@ impl From<bailiwick_audit::Error> for Problem {
         use bailiwick_audit::Error;
         let kind = match &error {
             Error::Refused { .. } => SQL_REFUSED,
-            Error::Gap { .. } | Error::Behind { .. } | Error::Broken | Error::Threads { .. } => {
-                AUDIT_UNAVAILABLE
-            }
+            Error::Archive { .. } => ARCHIVE_UNUSABLE,
+            Error::Gap { .. }
+            | Error::Behind { .. }
+            | Error::Broken
+            | Error::Threads { .. }
+            | Error::Wire { .. } => AUDIT_UNAVAILABLE,
         };
         Kind { code: error.code(), ..kind }.with(error.to_string())
     }
@@ -298,8 +309,9 @@ mod tests {
     #[test]
     fn every_code_stands_in_the_table_with_its_status() {
         let table = include_str!("problem.rs");
-        for kind in KINDS.iter().filter(|kind| **kind != SQL_REFUSED && **kind != AUDIT_UNAVAILABLE)
-        {
+        // These stand for several codes, which share a row.
+        let several = [SQL_REFUSED, AUDIT_UNAVAILABLE, ARCHIVE_UNUSABLE];
+        for kind in KINDS.iter().filter(|kind| !several.contains(kind)) {
             let row = format!("//! | `{}` | {} |", kind.code, kind.status.as_u16());
             assert!(table.contains(&row), "{row}");
         }

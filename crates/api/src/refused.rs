@@ -42,7 +42,7 @@ impl Refusals {
     }
 
     /// Counts one more. When too many differ, those that come last are counted together.
-    fn add(&self, alike: Alike, times: u32) {
+    pub(crate) fn add(&self, alike: Alike, times: u32) {
         let mut counts = self.counts();
         let is_new = !counts.contains_key(&alike);
         let (_, code, _) = alike;

@@ -11,7 +11,9 @@ use crate::problem::{INVALID_BODY, Problem};
 
 pub(crate) mod agents;
 pub(crate) mod approvals;
+pub(crate) mod archive;
 pub(crate) mod calls;
+pub(crate) mod checkpoints;
 pub(crate) mod config;
 pub(crate) mod credentials;
 pub(crate) mod delegates;

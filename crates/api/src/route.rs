@@ -12,8 +12,8 @@ use crate::desk::Desk;
 use crate::problem::{METHOD_NOT_ALLOWED, NO_ROUTE, Problem};
 use crate::rest::revocations::preview;
 use crate::rest::{
-    agents, approvals, calls, config, credentials, delegates, entities, events, grants, owners,
-    points, policies, queries, revocations, schemas, sql, tasks, tools,
+    agents, approvals, archive, calls, checkpoints, config, credentials, delegates, entities,
+    events, grants, owners, points, policies, queries, revocations, schemas, sql, tasks, tools,
 };
 use crate::token::resource;
 use crate::{authzen, openapi, operate, refused, stream};
@@ -112,6 +112,10 @@ fn record() -> Router<Arc<Desk>> {
     Router::new()
         .route("/v1/events", get(events::list))
         .route("/v1/events/{index}", get(events::get))
+        .route("/v1/archive", get(archive::status))
+        .route("/v1/archive/seal", post(archive::seal))
+        .route("/v1/checkpoints", post(checkpoints::create))
+        .route("/ledger/checkpoint", get(checkpoints::last))
         .route("/v1/sql", post(sql::ask))
         .route("/v1/queries", get(queries::list))
         .route("/v1/queries/{name}", get(queries::get).post(queries::ask))

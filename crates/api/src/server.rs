@@ -14,6 +14,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::Error;
+use crate::asked::{Questions, Recorder};
+use crate::auth::Readers;
 use crate::auth::used::Used;
 use crate::desk::{Desk, Settings};
 use crate::enforce::Roster;
@@ -67,6 +69,8 @@ pub struct Tls {
 #[derive(Debug)]
 pub struct Server {
     local_addr: SocketAddr,
+    /// None once its end is waited for.
+    readers: Option<Readers>,
     closing: Arc<watch::Sender<bool>>,
     /// Every thread holds a sender; it closes when the last one has ended.
     ended: mpsc::Receiver<()>,
@@ -79,6 +83,14 @@ impl Server {
         self.local_addr
     }
 
+    /// The door that lets in who may read over HTTP elsewhere too, and that records what they ask.
+    /// Whom it turns away is recorded as long as this server runs. Whoever holds it lets go of it
+    /// before the server's end is waited for.
+    #[must_use]
+    pub fn readers(&self) -> Option<Readers> {
+        self.readers.clone()
+    }
+
     /// Begins to end: no more connections, streams close, what is under way gets [`DRAIN_MAX`].
     pub fn shutdown(&self) {
         self.closing.send_replace(true);
@@ -86,6 +98,7 @@ impl Server {
 
     /// Waits until every thread has ended, which happens after [`Server::shutdown`] only.
     pub async fn wait(mut self) {
+        self.readers = None;
         while self.ended.recv().await.is_some() {}
     }
 }
@@ -119,9 +132,13 @@ pub fn serve(config: Config, ledger: Ledger, audit: Arc<Audit>) -> Result<Server
     let feed = stream::Position::new(&ledger);
     let points = Roster::new(&ledger);
     let refused = Refusals::default();
+    let (questions, recorder) = Questions::new();
     let settings = Arc::new(settings(&config, local_addr));
     let issuers = Arc::new(Issuers::new(&config.issuers, &settings.public_url)?);
-    let used = Used::new(threads);
+    // One part more than threads: keys are used at another door too.
+    let used = Used::new(threads + 1);
+    let readers =
+        Readers::new(ledger.clone(), refused.clone(), used.of_thread(threads), questions.clone());
     for (number, listener) in listeners.into_iter().enumerate() {
         let desk = Arc::new(Desk {
             ledger: ledger.clone(),
@@ -132,6 +149,7 @@ pub fn serve(config: Config, ledger: Ledger, audit: Arc<Audit>) -> Result<Server
             used: used.of_thread(number),
             settings: Arc::clone(&settings),
             refused: refused.clone(),
+            questions: questions.clone(),
             closing: closes.clone(),
         });
         let (places, tls) = (Arc::clone(&places), tls.clone());
@@ -154,11 +172,28 @@ pub fn serve(config: Config, ledger: Ledger, audit: Arc<Audit>) -> Result<Server
         recording.block_on(refused.record(&of, every, until));
         drop(record);
     })?;
+    record_questions(recorder, &ledger, &closes, &ending)?;
     start("api-feed".to_owned(), move || {
         feed.follow(&ledger, closes);
         drop(ending);
     })?;
-    Ok(Server { local_addr, closing, ended })
+    drop(questions);
+    Ok(Server { local_addr, readers: Some(readers), closing, ended })
+}
+
+/// Starts to record questions, on a thread of its own.
+fn record_questions(
+    recorder: Recorder,
+    ledger: &Ledger,
+    closes: &watch::Receiver<bool>,
+    ending: &mpsc::Sender<()>,
+) -> Result<(), Error> {
+    let runtime = runtime().map_err(|source| Error::Thread { source })?;
+    let (ledger, closes, ending) = (ledger.clone(), closes.clone(), ending.clone());
+    start("api-asked".to_owned(), move || {
+        runtime.block_on(recorder.record(&ledger, closes));
+        drop(ending);
+    })
 }
 
 fn start(name: String, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {

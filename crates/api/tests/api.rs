@@ -6,10 +6,12 @@ mod api {
     pub(crate) mod house;
 
     mod approvals;
+    mod asked;
     mod attacks;
     mod authzen;
     mod bad_input;
     mod certification;
+    mod checkpoints;
     mod enforce;
     mod grants;
     mod identity;

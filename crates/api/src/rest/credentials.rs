@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use bailiwick_core::command::{Command, IssueCredential, RotateCredential};
-use bailiwick_core::event::Role;
+use bailiwick_core::event::{Role, ScramVerifier};
 use bailiwick_core::id::{AgentId, CredentialId, OwnerId};
 use bailiwick_core::state;
 use bailiwick_core::time::{Span as Length, Time};
@@ -131,14 +131,17 @@ pub(crate) async fn create(
     let ttl: Option<Length> = body.ttl.as_deref().map(str::parse).transpose()?;
     let expires_at = ttl.map(|ttl| desk.ledger.now().after(ttl));
     let key = new_key();
+    let credential = CredentialId::new(&body.credential)?;
+    let scram = Some(verifier(&desk, &credential, &key)?);
     let issue = IssueCredential {
-        credential: CredentialId::new(&body.credential)?,
+        credential,
         role: body.role,
         agent: body.agent.as_deref().map(AgentId::new).transpose()?,
         key_hash: desk.ledger.key_hash(&key),
         expires_at,
         owner: body.owner.as_deref().map(OwnerId::new).transpose()?,
         rotates: None,
+        scram,
     };
     let outcome = desk.submit(&caller, about, Command::IssueCredential(issue)).await?;
     let is_new = outcome.done.repeats.is_none();
@@ -203,10 +206,12 @@ pub(crate) async fn rotate(
     let credential = CredentialId::new(&body.credential.unwrap_or_else(|| successor(&name)))?;
     let overlap = body.overlap.as_deref().map(str::parse).transpose()?.unwrap_or(OVERLAP);
     let key = new_key();
+    let scram = Some(verifier(&desk, &credential, &key)?);
     let rotate = RotateCredential {
         rotates: rotates.clone(),
         credential: credential.clone(),
         key_hash: desk.ledger.key_hash(&key),
+        scram,
         overlap,
     };
     let outcome = desk.submit(&caller, about, Command::RotateCredential(rotate)).await?;
@@ -223,6 +228,14 @@ pub(crate) async fn rotate(
     };
     let rotated = Rotated { issued, old_expires_at: ends.1.map(moment::text) };
     Ok(json(StatusCode::CREATED, &rotated))
+}
+
+/// By what the key's holder is known where keys are not sent, as over the `PostgreSQL` wire.
+fn verifier(desk: &Desk, credential: &CredentialId, key: &str) -> Result<ScramVerifier, Problem> {
+    desk.ledger.verifier(credential, key).map_err(|error| {
+        tracing::error!(%error, "a key was not made");
+        INTERNAL.with("the key cannot be made")
+    })
 }
 
 /// The next name in a row: `ci`, `ci.2`, `ci.3`. The same for the same, so that a retry asks for the

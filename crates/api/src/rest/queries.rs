@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use bailiwick_audit::Limits;
+use bailiwick_audit::Question;
 use bailiwick_audit::named::{self, Preset};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -114,19 +114,21 @@ pub(crate) async fn get(caller: Caller, Named(name): Named) -> Result<Response, 
 #[utoipa::path(post, path = "/v1/queries/{name}", tag = "sql", params(("name" = String, Path)),
     request_body = Given,
     responses(
-        (status = 200, description = "with `Accept: text/csv`: CSV", content(
-            (TableBody = "application/json"), (String = "text/csv"))),
+        (status = 200, description = "with `Accept: text/csv` CSV, with `Accept: \
+            application/vnd.apache.arrow.stream` an Arrow IPC stream", content(
+            (TableBody = "application/json"), (String = "text/csv"),
+            (String = "application/vnd.apache.arrow.stream"))),
+        (status = 406, body = Details, description = "no form that is accepted is offered"),
         (status = "default", body = Details)))]
 pub(crate) async fn ask(
     State(desk): State<Arc<Desk>>,
     caller: Caller,
     Named(name): Named,
     headers: HeaderMap,
-    Told { body, .. }: Told<Given>,
+    Told { body, about }: Told<Given>,
 ) -> Result<Response, Problem> {
     caller.needs(READERS)?;
     let named = find(&name)?;
-    sql::fresh(&desk).await?;
-    let table = desk.audit.run_named(named, &body.params, &Limits::INTERACTIVE).await?;
-    Ok(sql::told(&table, &headers))
+    let question = Question::Named(named, &body.params);
+    sql::answer(&desk, &caller, &headers, about.trace, &question).await
 }

@@ -43,6 +43,7 @@ fn house() -> House {
         issuers: Arc::new(Issuers::new(&[], "").unwrap()),
         used: Used::new(1).of_thread(0),
         refused: Refusals::default(),
+        questions: crate::asked::Questions::new().0,
         ledger,
         audit: Arc::new(Audit::new(Settings { threads: 1, at_once: 1 }).unwrap()),
         settings: Arc::new(settings),
@@ -136,6 +137,7 @@ async fn items_that_are_not_ready_come_from_the_committed_state() {
         issuers: Arc::clone(&house.desk.issuers),
         used: house.desk.used.clone(),
         refused: house.desk.refused.clone(),
+        questions: crate::asked::Questions::new().0,
         settings: Arc::clone(&house.desk.settings),
         closing: house.desk.closing.clone(),
     };

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bailiwick_api::{Config, PERSON_TYPES, Server};
-use bailiwick_audit::{Audit, Settings};
+use bailiwick_audit::named::Named;
+use bailiwick_audit::{Audit, Chain, Limits, Parameters, Settings};
+use bailiwick_core::event::Fact;
 use bailiwick_ledger::{Ledger, Store};
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Client, Method, Response};
@@ -97,7 +99,10 @@ impl House {
     pub(crate) fn with(config: Config) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let ledger = open_ledger(dir.path());
-        let audit = Arc::new(Audit::new(Settings { threads: 1, at_once: 2 }).unwrap());
+        let keys = ledger.clone();
+        let chain = Chain::new(ledger.info().ledger, ledger.reader(), move || keys.key_ring());
+        let audit = Audit::new(Settings { threads: 1, at_once: 2 }).unwrap();
+        let audit = Arc::new(audit.beside(chain).unwrap());
         let mut entries = ledger.follow(0);
         let tables = Arc::clone(&audit);
         let follower = tokio::spawn(async move {
@@ -200,7 +205,40 @@ impl House {
 impl Drop for House {
     fn drop(&mut self) {
         self.follower.abort();
+        if !std::thread::panicking() {
+            let ledger = self.ledger.clone();
+            // The test's own thread waits, so the follower that it drives stands still.
+            let rows = std::thread::spawn(move || calls_after_revocation(&ledger)).join().unwrap();
+            assert_eq!(rows, Vec::<Vec<Value>>::new(), "calls were allowed after a revocation");
+        }
     }
+}
+
+/// Calls that a ledger allowed although a revocation before them covers them, whatever a test did.
+fn calls_after_revocation(ledger: &Ledger) -> Vec<Vec<Value>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (mut entries, end) = (ledger.follow(0), ledger.health().next_index);
+    let read = async {
+        let (mut read, mut next) = (Vec::new(), 0);
+        while next < end {
+            let Ok(Some(entry)) = entries.next().await else { break };
+            next = entry.events.last().map_or(next, |event| event.place.index + 1);
+            read.push(entry);
+        }
+        read
+    };
+    let read = runtime.block_on(read);
+    let mut events = read.iter().flat_map(|entry| &entry.events);
+    if !events.any(|recorded| matches!(recorded.event.fact, Fact::RevocationIssued(_))) {
+        return Vec::new();
+    }
+    let audit = Audit::new(Settings { threads: 1, at_once: 1 }).unwrap();
+    for entry in &read {
+        audit.ingest(entry.number, &entry.events).unwrap();
+    }
+    let named = Named::find("calls-after-revocation").unwrap();
+    let limits = Limits { time: Duration::from_secs(60), ..Limits::INTERACTIVE };
+    runtime.block_on(audit.run_named(named, &Parameters::new(), &limits)).unwrap().rows
 }
 
 pub(crate) const JSON: (&str, &str) = ("content-type", "application/json");

@@ -72,6 +72,7 @@ async fn every_route_takes_its_own_roles_and_no_other() {
         ("/v1/owners/alice/delegates/bob/remove", json!({}), runners),
         ("/v1/tasks", json!({"agent": "a1"}), &["admin", "operator", "enforcer", "agent"]),
         ("/v1/tasks", json!({"agent": "a2"}), &["admin", "operator", "enforcer"]),
+        ("/v1/checkpoints", json!({}), runners),
         ("/v1/policies/activate", json!({}), &["admin"]),
         ("/v1/grants", grant.clone(), runners),
         ("/v1/grants/grant_0/review", json!({"review": "keep"}), runners),
