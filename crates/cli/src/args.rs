@@ -24,7 +24,8 @@ pub(crate) use grants::{Part, Review};
 #[cfg(test)]
 pub(crate) use local::ISSUERS;
 pub(crate) use local::{
-    Completions, Demo, DemoServer, Dump, Gateway, Info, Ledger, LedgerVerb, Serve, Verify,
+    Archive, ArchiveVerb, Archiving, Asking, Completions, Demo, DemoServer, Dump, Gateway, Ledger,
+    LedgerVerb, Offline, Serve, Verify, Which,
 };
 pub(crate) use query::{Query, QueryVerb, Story};
 pub(crate) use registry::{
@@ -55,7 +56,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Demo(Demo),
-    Serve(Serve),
+    Serve(Box<Serve>),
     Gateway(Gateway),
     /// Run the demo's small MCP server: support cases, tickets, downloads, mail
     DemoServer(DemoServer),
@@ -101,6 +102,7 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Work on a ledger that no server has open
     Ledger(Ledger),
+    Archive(Archive),
     /// API keys
     Key(Key),
     /// Settings: how the ledger decides, where that is a matter of choice
@@ -402,12 +404,25 @@ pub(crate) enum Format {
     Table,
     Csv,
     Json,
+    /// A file for other programs; needs `--output`
+    Parquet,
+}
+
+/// How an answer is shown, and where.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Shown {
+    /// How the answer is written
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+    /// Write the answer to a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 /// Ask the record, in SQL.
 ///
-/// Tables: events, grants, calls, revocations, agents, owners, tasks, policies, findings. Only
-/// questions are answered: SELECT, EXPLAIN, SHOW, DESCRIBE.
+/// Only questions are answered: SELECT, EXPLAIN, SHOW, DESCRIBE; `show tables` lists the tables.
+/// Without a question, on a terminal, questions are asked one by one.
 ///
 /// Without `--data`, a running server is asked. With `--data DIR` the ledger in DIR is read, which
 /// no server may have open: its chain is verified first, and nothing is recorded about the question.
@@ -415,11 +430,17 @@ pub(crate) enum Format {
 pub(crate) struct Sql {
     #[command(flatten)]
     pub(crate) access: Access,
-    /// The question
-    pub(crate) sql: String,
-    /// How the answer is printed
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub(crate) format: Format,
+    /// The question; `-` reads it from standard input
+    pub(crate) sql: Option<String>,
+    /// Read the question from a file; `-` is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "sql")]
+    pub(crate) file: Option<PathBuf>,
+    /// The value of a placeholder, such as `agent=support-bot` for `$agent`; may be repeated. What
+    /// reads as a number, `true`, `false` or `null` is one, and `"5"` in quotes is a text
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = query::param)]
+    pub(crate) params: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) shown: Shown,
 }
 
 #[derive(Debug, clap::Args)]
@@ -454,11 +475,12 @@ impl Command {
             Self::Points(args) => args.access.json,
             Self::Watch(args) => args.access.json,
             Self::Events(args) => args.access.json,
-            Self::Sql(args) => args.access.json || args.format == Format::Json,
+            Self::Sql(args) => args.access.json || args.shown.format == Format::Json,
             Self::Query(args) => args.wants_json(),
             Self::Story(args) => args.access.json,
             Self::Verify(args) => args.json,
-            Self::Ledger(args) => args.json,
+            Self::Ledger(args) => args.access.json,
+            Self::Archive(args) => args.access.json,
             Self::Key(args) => args.access.json,
             Self::Config(args) => args.access.json,
             Self::Doctor(args) => args.access.json,

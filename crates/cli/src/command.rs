@@ -13,6 +13,7 @@ pub(crate) mod bench;
 
 mod agent;
 mod approvals;
+mod archive;
 mod config;
 mod demo_server;
 mod doctor;
@@ -79,11 +80,12 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Points(args) => online(&args.access, points::run)?,
         Command::Watch(args) => watch::run(args)?,
         Command::Events(args) => events::run(args)?,
-        Command::Sql(args) => sql::run(&args)?,
+        Command::Sql(args) => sql::run(args)?,
         Command::Query(args) => query::run(args)?,
         Command::Story(args) => story::run(&args)?,
         Command::Verify(args) => verify::run(&args)?,
         Command::Ledger(args) => ledger::run(args)?,
+        Command::Archive(args) => archive::run(args)?,
         Command::Key(args) => online(&args.access, |http| key::run(args.verb, http))?,
         Command::Config(args) => online(&args.access, |http| config::run(args.verb, http))?,
         Command::Doctor(args) => return doctor::run(&args),

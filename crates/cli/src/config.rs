@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bailiwick_client::discover::Sources;
+use bailiwick_core::time::Span;
 use bailiwick_ledger::log::jetstream;
 use bailiwick_ledger::{Config as LedgerConfig, Store};
 use serde::Deserialize;
@@ -16,12 +17,19 @@ use serde::Deserialize;
 use crate::args;
 use crate::exit::usage;
 
+mod archive;
 mod issuers;
+mod sql;
+
+pub(crate) use archive::Archive;
+pub(crate) use sql::Sql;
 
 const DATA: &str = "bailiwick-data";
 const LISTEN: &str = "127.0.0.1:7420";
 const NAME: &str = "default";
 const REPLICAS: usize = 1;
+/// How often the tree is signed.
+const CHECKPOINT_EVERY: Duration = Duration::from_mins(10);
 const FILE: &str = "bailiwick.toml";
 /// How long the engine waits, under load only, for more commands to share an entry.
 const LINGER: Duration = Duration::from_millis(1);
@@ -33,6 +41,7 @@ struct File {
     data: Option<PathBuf>,
     url: Option<String>,
     listen: Option<String>,
+    pg_listen: Option<String>,
     name: Option<String>,
     nats: Option<String>,
     replicas: Option<usize>,
@@ -42,8 +51,13 @@ struct File {
     tls_key: Option<PathBuf>,
     allow_plain: Option<bool>,
     public_url: Option<String>,
+    checkpoint_every: Option<String>,
     #[serde(default)]
     issuers: Vec<issuers::Written>,
+    #[serde(default)]
+    archive: archive::Written,
+    #[serde(default)]
+    sql: sql::Written,
 }
 
 /// What was said outside of the command line.
@@ -57,11 +71,19 @@ pub(crate) struct Surroundings<'a> {
 pub(crate) struct Serve {
     pub(crate) ledger: LedgerConfig,
     pub(crate) listen: SocketAddr,
+    /// Where `PostgreSQL` clients are listened for, if anywhere.
+    pub(crate) pg_listen: Option<SocketAddr>,
     pub(crate) tls: Option<bailiwick_api::server::Tls>,
     pub(crate) allow_plain: bool,
     pub(crate) public_url: Option<String>,
     /// Whose access tokens are taken beside API keys.
     pub(crate) issuers: Vec<bailiwick_api::token::Issuer>,
+    /// Where older rows are kept; without it, all are in memory.
+    pub(crate) archive: Option<Archive>,
+    /// What questions may take.
+    pub(crate) sql: Sql,
+    /// How often the tree is signed, if ever.
+    pub(crate) checkpoint_every: Option<Duration>,
     /// Offer the hello-world that `bench decide` measures beside decisions.
     pub(crate) bench: bool,
 }
@@ -181,6 +203,7 @@ impl<'a> Surroundings<'a> {
     pub(crate) fn serve(&self, args: &args::Serve) -> Result<Serve> {
         let file = &self.file;
         let listen = self.text(args.listen.as_ref(), "BAILIWICK_LISTEN", file.listen.as_ref());
+        let pg = self.text(args.pg_listen.as_ref(), "BAILIWICK_PG_LISTEN", file.pg_listen.as_ref());
         let cert = self.path(args.tls_cert.as_ref(), "BAILIWICK_TLS_CERT", file.tls_cert.as_ref());
         let key = self.path(args.tls_key.as_ref(), "BAILIWICK_TLS_KEY", file.tls_key.as_ref());
         let tls = match (cert, key) {
@@ -211,12 +234,28 @@ impl<'a> Surroundings<'a> {
                 linger: LINGER,
             },
             listen: parsed("the address", listen.as_deref().unwrap_or(LISTEN))?,
+            pg_listen: pg.map(|text| parsed("the address", &text)).transpose()?,
             tls,
             allow_plain,
             public_url: public.map(|url| url.trim_end_matches('/').to_owned()),
             issuers: file.issuers.iter().map(issuers::Written::issuer).collect::<Result<_>>()?,
+            archive: self.archive(args.data.as_ref(), &args.archive)?,
+            sql: self.sql(args.data.as_ref(), &args.sql)?,
+            checkpoint_every: self.checkpoint_every(args.checkpoint_every.as_ref())?,
             bench: false,
         })
+    }
+
+    fn checkpoint_every(&self, flag: Option<&String>) -> Result<Option<Duration>> {
+        let file = self.file.checkpoint_every.as_ref();
+        match self.text(flag, "BAILIWICK_CHECKPOINT_EVERY", file).as_deref() {
+            None => Ok(Some(CHECKPOINT_EVERY)),
+            Some("never") => Ok(None),
+            Some(text) => match parsed::<Span>("the time between checkpoints", text)? {
+                Span(0) => Err(usage("checkpoints are some time apart; `never` is none at all")),
+                every => Ok(Some(Duration::from_millis(every.0))),
+            },
+        }
     }
 
     /// Where a running server is.
@@ -271,6 +310,7 @@ mod tests {
     fn without_a_word_it_is_the_embedded_log_on_loopback() {
         let serve = surroundings("", &no_env).unwrap().serve(&args::Serve::default()).unwrap();
         assert_eq!(serve.listen.to_string(), LISTEN);
+        assert_eq!(serve.pg_listen, None);
         assert!(matches!(serve.ledger.store, Store::Embedded) && !serve.allow_plain);
         assert_eq!((serve.ledger.home, serve.ledger.name.as_str()), (DATA.into(), NAME));
     }
@@ -285,6 +325,7 @@ mod tests {
     fn what_makes_no_sense_is_a_usage_error() {
         for toml in [
             "listen = \"here\"",
+            "pg_listen = \"5433\"",
             "name = \"a.b\"",
             "nats = \"nats://n\"\nreplicas = 2",
             "tls_cert = \"c\"",

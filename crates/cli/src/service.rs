@@ -10,28 +10,28 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bailiwick_api::{PERSON_TYPES, Server};
-use bailiwick_audit::Audit;
+use bailiwick_audit::{Limits, pg};
 use bailiwick_client::discover::ENDPOINT_FILE;
-use bailiwick_ledger::{Follower, Ledger};
+use bailiwick_ledger::Ledger;
 use tokio::sync::watch;
 
 use crate::config;
 use crate::show::progress::{Progress, Unit};
 
-/// Threads that answer audit questions, at most.
-const AUDIT_THREADS_MAX: usize = 4;
-/// How much the tables' thread stands back when there is not enough of the machine for all.
-const FOLLOW_NICE: i32 = 10;
-/// How long a follower waits when the log cannot be read for now.
-const FOLLOW_RETRY: Duration = Duration::from_millis(500);
+mod checkpoints;
+mod tables;
+
+/// The file in the data directory that says where `PostgreSQL` clients are listened for.
+const PG_ENDPOINT_FILE: &str = "pg-endpoint";
 
 /// A server that runs. [`Service::stop`] ends it in order.
 pub(crate) struct Service {
     ledger: Ledger,
     server: Server,
+    pg: Option<pg::Server>,
     url: String,
     endpoint: PathBuf,
-    follower: JoinHandle<()>,
+    threads: Vec<JoinHandle<()>>,
     stopping: watch::Sender<bool>,
 }
 
@@ -48,20 +48,33 @@ impl Service {
         let mut progress = Progress::new("replaying", Unit::Entries, None);
         let ledger = Ledger::open(&config.ledger, |entry| progress.at(entry))?;
         drop(progress);
-        let threads = cores().get().min(AUDIT_THREADS_MAX);
-        let audit = Audit::new(bailiwick_audit::Settings { threads, at_once: 2 * threads })?;
-        let audit = Arc::new(audit);
         let (stopping, stopped) = watch::channel(false);
-        let follower = follow(ledger.follow(0), Arc::clone(&audit), stopped)?;
-        let server = bailiwick_api::serve(api(config), ledger.clone(), audit)?;
+        let (audit, mut threads) = tables::start(config, &ledger, &stopped)?;
+        if let Some(every) = config.checkpoint_every {
+            threads.push(checkpoints::start(ledger.clone(), every, stopped)?);
+        }
+        let server = bailiwick_api::serve(api(config), ledger.clone(), Arc::clone(&audit))?;
+        let pg = match (config.pg_listen, server.readers()) {
+            (Some(listen), Some(door)) => {
+                let limits = audit.limits();
+                Some(pg::serve(&wire(config, listen, limits), audit, Arc::new(door))?)
+            }
+            (None, _) | (Some(_), None) => None,
+        };
         let scheme = if config.tls.is_some() { "https" } else { "http" };
         let url = match &config.public_url {
             Some(url) => url.clone(),
             None => format!("{scheme}://{}", reachable(server.local_addr())),
         };
         let endpoint = home.join(ENDPOINT_FILE);
+        if let Some(pg) = &pg {
+            write_whole(
+                &home.join(PG_ENDPOINT_FILE),
+                &format!("{}\n", reachable(pg.local_addr())),
+            )?;
+        }
         write_whole(&endpoint, &format!("{url}\n"))?;
-        Ok(Self { ledger, server, url, endpoint, follower, stopping })
+        Ok(Self { ledger, server, pg, url, endpoint, threads, stopping })
     }
 
     /// What it is called, without a slash at its end.
@@ -74,6 +87,11 @@ impl Service {
         self.server.local_addr()
     }
 
+    /// Where `PostgreSQL` clients find it, if anywhere.
+    pub(crate) fn pg_address(&self) -> Option<SocketAddr> {
+        self.pg.as_ref().map(|pg| reachable(pg.local_addr()))
+    }
+
     /// The ledger.
     pub(crate) const fn ledger(&self) -> &Ledger {
         &self.ledger
@@ -82,15 +100,22 @@ impl Service {
     /// Ends everything in order: no new requests, then the tables, then the ledger, whose snapshot
     /// and anchor are written.
     pub(crate) fn stop(self) -> Result<()> {
-        let Self { ledger, server, endpoint, follower, stopping, .. } = self;
+        let Self { ledger, server, pg, endpoint, threads, stopping, .. } = self;
         // Nobody is to find a server that does not listen any more.
         let removed = fs::remove_file(&endpoint);
         server.shutdown();
+        if let Some(pg) = pg {
+            // It only tells people where to look, and a next server writes it anew.
+            let _ = fs::remove_file(endpoint.with_file_name(PG_ENDPOINT_FILE));
+            pg.stop();
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(server.wait());
         stopping.send_replace(true);
-        if follower.join().is_err() {
-            tracing::error!("the tables' follower ended badly");
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread beside the ledger ended badly");
+            }
         }
         ledger.close();
         removed.with_context(|| format!("cannot remove `{}`", endpoint.display()))
@@ -99,6 +124,15 @@ impl Service {
 
 /// How long requests that are turned away are counted before they are recorded.
 const COUNT_REFUSED: Duration = Duration::from_secs(1);
+
+fn wire(config: &config::Serve, listen: SocketAddr, limits: Limits) -> pg::Config {
+    pg::Config {
+        listen,
+        tls: config.tls.clone().map(|files| pg::Tls { cert: files.cert, key: files.key }),
+        allow_plain: config.allow_plain,
+        limits,
+    }
+}
 
 fn api(config: &config::Serve) -> bailiwick_api::Config {
     bailiwick_api::Config {
@@ -129,44 +163,6 @@ fn write_whole(path: &Path, text: &str) -> Result<()> {
     fs::write(&temporary, text)
         .and_then(|()| fs::rename(&temporary, path))
         .with_context(|| format!("cannot write `{}`", path.display()))
-}
-
-/// Fills the tables from the record, on a thread of its own: reading the log blocks.
-fn follow(
-    mut follower: Follower,
-    audit: Arc<Audit>,
-    mut stopped: watch::Receiver<bool>,
-) -> Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let fill = move || {
-        // Decisions come first: a question waits for the tables, a call waits for nobody. Should
-        // the system not allow it, the tables are only filled at the same priority.
-        let _ = rustix::process::nice(FOLLOW_NICE);
-        runtime.block_on(async {
-            loop {
-                let next = tokio::select! {
-                    biased;
-                    _ = stopped.wait_for(|stopped| *stopped) => return,
-                    next = follower.next() => next,
-                };
-                match next {
-                    Ok(Some(entry)) => {
-                        if let Err(error) = audit.ingest(entry.number, &entry.events) {
-                            tracing::error!(%error, entry = entry.number, "the tables stop here");
-                            return;
-                        }
-                    }
-                    Ok(None) => return,
-                    Err(error) => {
-                        tracing::warn!(%error, "the tables cannot follow for now");
-                        tokio::time::sleep(FOLLOW_RETRY).await;
-                    }
-                }
-            }
-        });
-    };
-    let spawned = std::thread::Builder::new().name("audit-follower".to_owned()).spawn(fill);
-    spawned.context("cannot start a thread for the tables")
 }
 
 #[cfg(test)]

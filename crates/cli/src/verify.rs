@@ -4,14 +4,21 @@
 //! entries is cut into pieces, each piece is verified from where the piece before it *says* that it
 //! ends, and the pieces count only if each did end where the next one began: then it is the same as
 //! verifying one entry after the other. The first fault in the order of the chain is the one told.
+//!
+//! A checkpoint on the ledger is of the tree that the ledger had a moment before, so leaves wait that
+//! long before they go into the tree: no root is made that nobody asks for.
 
+use std::collections::VecDeque;
 use std::io;
 
-use bailiwick_core::event::{Event, Fact, LedgerCreated};
+use bailiwick_core::decide::CHECKPOINT_AGE_MAX;
+use bailiwick_core::event::{CheckpointSigned, DecodeError, Event, Fact, LedgerCreated};
 use bailiwick_core::record::dump::Summary;
 use bailiwick_core::record::entry::EntryRef;
 use bailiwick_core::record::fault::FaultKind;
+use bailiwick_core::record::frame::FrameRef;
 use bailiwick_core::record::hash::Node;
+use bailiwick_core::record::note::Checkpoint;
 use bailiwick_core::record::tree::CompactRange;
 use bailiwick_core::record::verify::{verify_entry, verify_headers};
 use bailiwick_core::record::{LedgerId, Position, Signatures};
@@ -27,8 +34,12 @@ pub use source::{dump, log};
 
 /// Entries of a piece, at least: fewer are not worth a thread.
 const PIECE_MIN: usize = 16;
+/// Kind number of `ledger.created`, which names the origin of checkpoints.
+const LEDGER_CREATED: u16 = 1;
 /// Kind number of `key.rotated`, whose body adds a key.
 const KEY_ROTATED: u16 = 3;
+/// Kind number of `checkpoint.signed`, which says what the tree was.
+const CHECKPOINT_SIGNED: u16 = 4;
 
 /// Why a ledger is not verified.
 #[derive(Debug, thiserror::Error)]
@@ -67,9 +78,8 @@ impl From<Fault> for Error {
 #[must_use]
 pub fn creation(first: &[u8]) -> Option<LedgerCreated> {
     let entry = EntryRef::parse(first).ok()?;
-    let frame = entry.frames().next()?;
-    let event = Event::decode_body(frame.header.kind, frame.header.schema, frame.body).ok()?;
-    if let Fact::LedgerCreated(created) = event.fact { Some(created) } else { None }
+    let told = fact(&entry.frames().next()?);
+    if let Ok(Some(Fact::LedgerCreated(created))) = told { Some(created) } else { None }
 }
 
 /// A reader on its way through a ledger.
@@ -78,7 +88,11 @@ pub struct Walk {
     keys: KeyRing,
     bodies: Bodies,
     threads: usize,
+    /// The tree, but for the leaves that wait.
     tree: CompactRange,
+    waiting: VecDeque<Node>,
+    /// Origin of the ledger's checkpoints, once its first event is read.
+    origin: Option<String>,
     /// None before the first entry.
     reached: Option<Reached>,
 }
@@ -96,7 +110,7 @@ struct Part<'a> {
     /// Where it was taken to begin, if that could be told.
     start: Option<Position>,
     /// What came of it then.
-    found: Option<Result<Piece, Fault>>,
+    found: Option<Piece>,
 }
 
 /// What entries came to.
@@ -104,13 +118,18 @@ struct Piece {
     position: Position,
     first_time: Option<Time>,
     leaves: Vec<Node>,
+    /// What bears on the tree, with its entry and index.
+    told: Vec<(u64, u64, Fact)>,
+    /// What is wrong with the entry that comes next.
+    fault: Option<Fault>,
 }
 
 impl Walk {
     /// A reader before the first entry that trusts `keys`.
     #[must_use]
     pub fn new(keys: KeyRing, bodies: Bodies, threads: usize) -> Self {
-        Self { keys, bodies, threads: threads.max(1), tree: CompactRange::new(), reached: None }
+        let (tree, waiting) = (CompactRange::new(), VecDeque::new());
+        Self { keys, bodies, threads: threads.max(1), tree, waiting, origin: None, reached: None }
     }
 
     /// How far the ledger is verified; none before the first entry.
@@ -138,16 +157,17 @@ impl Walk {
                 Some(found) if part.start == Some(at) => found,
                 // The part before ends elsewhere than it said.
                 Some(_) | None => verify_piece(&self.keys, self.bodies, ledger, at, part.entries),
-            }?;
+            };
             at = piece.position;
             let first_time = match (self.reached, piece.first_time) {
                 (Some(reached), _) => reached.first_time,
                 (None, first) => first.unwrap_or(at.last_time),
             };
-            for leaf in piece.leaves {
-                self.tree.push(leaf);
-            }
+            self.grow(piece.leaves, piece.told)?;
             self.reached = Some(Reached { ledger, first_time, position: at });
+            if let Some(fault) = piece.fault {
+                return Err(fault);
+            }
         }
         early.map_or(Ok(()), Err)
     }
@@ -175,6 +195,54 @@ impl Walk {
         })
     }
 
+    /// Adds leaves to the tree, and holds what was said of the tree against it.
+    fn grow(&mut self, leaves: Vec<Node>, told: Vec<(u64, u64, Fact)>) -> Result<(), Fault> {
+        self.waiting.extend(leaves);
+        for (entry, index, fact) in told {
+            if let Fact::LedgerCreated(created) = fact {
+                self.origin.get_or_insert_with(|| created.origin.to_string());
+            } else if let Fact::CheckpointSigned(signed) = fact {
+                self.check(entry, index, &signed).map_err(|what| Fault { entry, index, what })?;
+            }
+        }
+        let keep = usize::try_from(CHECKPOINT_AGE_MAX).unwrap_or(usize::MAX);
+        let ripe = self.waiting.len().saturating_sub(keep);
+        self.waiting.drain(..ripe).for_each(|leaf| self.tree.push(leaf));
+        Ok(())
+    }
+
+    /// Whether a checkpoint is of this tree and signed by a key of this ledger.
+    fn check(
+        &mut self,
+        entry: u64,
+        index: u64,
+        signed: &CheckpointSigned,
+    ) -> Result<(), FaultKind> {
+        let size = signed.size;
+        if index.checked_sub(size).is_none_or(|age| age > CHECKPOINT_AGE_MAX) {
+            return Err(FaultKind::CheckpointRoot { size });
+        }
+        while self.tree.size() < size
+            && let Some(leaf) = self.waiting.pop_front()
+        {
+            self.tree.push(leaf);
+        }
+        let Ok(read) = Checkpoint::read(signed.note.as_str()) else {
+            return Err(FaultKind::CheckpointSignature { size });
+        };
+        let root = self.tree.root();
+        let is_ours = self.origin.as_ref() == Some(&read.origin)
+            && (self.tree.size(), root) == (size, signed.root)
+            && (read.size, read.root) == (size, root);
+        if !is_ours {
+            return Err(FaultKind::CheckpointRoot { size });
+        }
+        if self.keys.signer(signed.note.as_str(), &read.origin, entry).is_none() {
+            return Err(FaultKind::CheckpointSignature { size });
+        }
+        Ok(())
+    }
+
     /// Trusts the keys that these entries add, each from the entry after its own. That they are
     /// looked at before their entry is verified does no harm: if it is not genuine, nothing counts.
     fn learn(&mut self, entries: &[Bytes]) -> Option<Fault> {
@@ -183,11 +251,7 @@ impl Walk {
         }
         for entry in entries.iter().filter_map(|bytes| EntryRef::parse(bytes).ok()) {
             for frame in entry.frames().filter(|frame| frame.header.kind == KEY_ROTATED) {
-                let event =
-                    Event::decode_body(frame.header.kind, frame.header.schema, frame.body).ok();
-                let Some(Fact::KeyRotated(rotated)) = event.map(|event| event.fact) else {
-                    continue;
-                };
+                let Ok(Some(Fact::KeyRotated(rotated))) = fact(&frame) else { continue };
                 if self.keys.trust(&rotated.key, entry.number() + 1).is_err() {
                     let index = frame.header.index;
                     let what = FaultKind::KeyInvalid;
@@ -208,7 +272,8 @@ impl Walk {
     ///
     /// # Errors
     /// [`Fault`] when there was no entry at all.
-    pub fn finish(self) -> Result<Summary, Fault> {
+    pub fn finish(mut self) -> Result<Summary, Fault> {
+        self.waiting.drain(..).for_each(|leaf| self.tree.push(leaf));
         let Some(Reached { ledger, first_time, position }) = self.reached else {
             return Err(self.fault(FaultKind::Empty));
         };
@@ -224,42 +289,67 @@ impl Walk {
     }
 }
 
-/// Verifies entries one after the other.
+/// Verifies entries one after the other, up to the first that is wrong.
 fn verify_piece(
     keys: &KeyRing,
     bodies: Bodies,
     ledger: LedgerId,
     from: Position,
     entries: &[Bytes],
-) -> Result<Piece, Fault> {
-    let mut piece = Piece { position: from, first_time: None, leaves: Vec::new() };
+) -> Piece {
+    let (leaves, told) = (Vec::new(), Vec::new());
+    let mut piece = Piece { position: from, first_time: None, leaves, told, fault: None };
     for bytes in entries {
-        let at = &piece.position;
-        let after = match bodies {
-            Bodies::Present => verify_entry(at, ledger, keys, Signatures::Check, bytes)?,
-            Bodies::Withheld => verify_headers(at, ledger, keys, Signatures::Check, bytes)?,
-        };
-        let (entry, index) = (at.entry_number + 1, at.next_index);
-        let parsed =
-            EntryRef::parse_as(bytes, bodies).map_err(|what| Fault { entry, index, what })?;
-        for frame in parsed.frames() {
-            piece.first_time.get_or_insert(frame.header.time);
-            piece.leaves.push(frame.leaf());
+        if let Err(fault) = verify_next(&mut piece, keys, bodies, ledger, bytes) {
+            piece.fault = Some(fault);
+            break;
         }
-        piece.position = after;
     }
-    Ok(piece)
+    piece
+}
+
+fn verify_next(
+    piece: &mut Piece,
+    keys: &KeyRing,
+    bodies: Bodies,
+    ledger: LedgerId,
+    bytes: &[u8],
+) -> Result<(), Fault> {
+    let at = &piece.position;
+    let after = match bodies {
+        Bodies::Present => verify_entry(at, ledger, keys, Signatures::Check, bytes)?,
+        Bodies::Withheld => verify_headers(at, ledger, keys, Signatures::Check, bytes)?,
+    };
+    let (entry, index) = (at.entry_number + 1, at.next_index);
+    let parsed = EntryRef::parse_as(bytes, bodies).map_err(|what| Fault { entry, index, what })?;
+    for frame in parsed.frames() {
+        piece.first_time.get_or_insert(frame.header.time);
+        piece.leaves.push(frame.leaf());
+        if bodies == Bodies::Present && bears_on_tree(&frame) {
+            let index = frame.header.index;
+            let told = fact(&frame).map_err(|what| Fault { entry, index, what })?;
+            piece.told.extend(told.map(|fact| (entry, index, fact)));
+        }
+    }
+    piece.position = after;
+    Ok(())
+}
+
+const fn bears_on_tree(frame: &FrameRef<'_>) -> bool {
+    matches!(frame.header.kind, LEDGER_CREATED | CHECKPOINT_SIGNED)
+}
+
+/// What an event says; none where a later version gave its kind another schema.
+fn fact(frame: &FrameRef<'_>) -> Result<Option<Fact>, FaultKind> {
+    let (kind, schema) = (frame.header.kind, frame.header.schema);
+    match Event::decode_body(kind, schema, frame.body) {
+        Ok(event) => Ok(Some(event.fact)),
+        Err(DecodeError::Unknown { .. }) => Ok(None),
+        Err(DecodeError::Body { .. }) => Err(FaultKind::Unreadable),
+    }
 }
 
 /// Where a reader would stand after an entry, if it is what it says.
 fn end_of(entry: &[u8], bodies: Bodies) -> Option<Position> {
-    let entry = EntryRef::parse_as(entry, bodies).ok()?;
-    let last = entry.frames().last()?;
-    Some(Position {
-        entry_number: entry.number(),
-        next_index: last.header.index.checked_add(1)?,
-        last_time: last.header.time,
-        last_link: last.link(),
-        epoch: entry.epoch(),
-    })
+    Position::after(&EntryRef::parse_as(entry, bodies).ok()?)
 }

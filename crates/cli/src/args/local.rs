@@ -73,6 +73,9 @@ pub(crate) struct Serve {
     /// Certificates of NATS servers to trust besides the system's, PEM
     #[arg(long, value_name = "FILE")]
     pub(crate) nats_ca: Option<PathBuf>,
+    /// Where to listen for PostgreSQL clients, such as 127.0.0.1:5433 [default: nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) pg_listen: Option<String>,
     /// Certificate chain for TLS, PEM
     #[arg(long, value_name = "FILE")]
     pub(crate) tls_cert: Option<PathBuf>,
@@ -85,6 +88,13 @@ pub(crate) struct Serve {
     /// What the server is called from outside, such as https://bailiwick.example.com
     #[arg(long, value_name = "URL")]
     pub(crate) public_url: Option<String>,
+    #[command(flatten)]
+    pub(crate) archive: Archiving,
+    #[command(flatten)]
+    pub(crate) sql: Asking,
+    /// How often the ledger's tree is signed, where there is news, or `never` [default: 10m]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) checkpoint_every: Option<String>,
     /// Accept a ledger that this node has never seen: compare its checkpoint with another node's
     /// first
     #[arg(long)]
@@ -98,6 +108,85 @@ pub(crate) struct Serve {
     /// Print where it listens as one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Where older rows are kept for questions. The ledger itself keeps everything.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Archive")]
+pub(crate) struct Archiving {
+    /// A directory, s3://bucket/prefix (with AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID … as usual), or
+    /// `none` to keep all rows in memory [default: archive in the data directory]
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) archive: Option<String>,
+    /// Events that make a segment full [default: 1048576]
+    #[arg(long, value_name = "N")]
+    pub(crate) archive_events: Option<String>,
+    /// How old rows may become before they are sealed [default: 15m if there are 16384, else 1d]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) archive_after: Option<String>,
+    /// How long sealed rows are kept, such as 400d [default: for ever]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) archive_keep: Option<String>,
+}
+
+/// What questions to the record may take.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Asking {
+    /// The most rows of an answer [default: 100000]
+    #[arg(long, value_name = "N", help_heading = "Questions")]
+    pub(crate) sql_rows: Option<String>,
+    /// The most bytes of an answer [default: 64MiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Questions")]
+    pub(crate) sql_bytes: Option<String>,
+    /// How long an answer may take, at most 60s [default: 10s]
+    #[arg(long, value_name = "TIME", help_heading = "Questions")]
+    pub(crate) sql_time: Option<String>,
+    /// Working memory of one question [default: 256MiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Questions")]
+    pub(crate) sql_memory: Option<String>,
+    /// Working memory of all questions together [default: four times that of one]
+    #[arg(long, value_name = "SIZE", help_heading = "Questions")]
+    pub(crate) sql_memory_all: Option<String>,
+    /// Questions at once; others wait within their time [default: 2 a thread, of 4 at most]
+    #[arg(long, value_name = "N", help_heading = "Questions")]
+    pub(crate) sql_at_once: Option<String>,
+    /// Room in the data directory for what sorts write, of all questions; 0 for none [default: 1GiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Questions")]
+    pub(crate) sql_spill: Option<String>,
+}
+
+/// Work on the archive of older rows.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Archive {
+    #[command(flatten)]
+    pub(crate) access: Access,
+    #[command(subcommand)]
+    pub(crate) verb: ArchiveVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ArchiveVerb {
+    /// Show how a server's archive stands
+    Status,
+    /// Have a server seal what is in memory, without waiting until it is time to
+    Seal,
+    /// Make a stopped ledger's archive anew, from the ledger
+    Rebuild(Offline),
+    /// Compare a stopped ledger's archive with the ledger, every row and every file
+    Verify(Offline),
+}
+
+/// A stopped ledger and its archive.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Offline {
+    #[command(flatten)]
+    pub(crate) archive: Archiving,
+    /// The ledger is on this NATS JetStream
+    #[arg(long, value_name = "URL")]
+    pub(crate) nats: Option<String>,
+    /// Name of the ledger on NATS [default: default]
+    #[arg(long, requires = "nats")]
+    pub(crate) name: Option<String>,
 }
 
 /// Stand between an MCP client and an MCP server.
@@ -191,29 +280,27 @@ pub(crate) struct Verify {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Ledger {
+    #[command(flatten)]
+    pub(crate) access: Access,
     #[command(subcommand)]
     pub(crate) verb: LedgerVerb,
-    /// Print JSON
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LedgerVerb {
     /// Say what a ledger is and how far it goes; verifies it on the way
-    Info(Info),
+    Info(Which),
     /// Write a ledger into one file: each entry behind its length (u32, big-endian)
     Dump(Dump),
+    /// Have a server sign the ledger's tree now, and print the note
+    Checkpoint,
     /// Put back the end of a ledger that was rolled back, from what this node kept
-    Repair(Repair),
+    Repair(Which),
 }
 
-/// Which ledger.
+/// Which stopped ledger, where it is not in the data directory itself.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Info {
-    /// Data directory [env: BAILIWICK_DATA] [default: bailiwick-data]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: Option<PathBuf>,
+pub(crate) struct Which {
     /// The ledger is on this NATS JetStream
     #[arg(long, value_name = "URL")]
     pub(crate) nats: Option<String>,
@@ -225,19 +312,13 @@ pub(crate) struct Info {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Dump {
     #[command(flatten)]
-    pub(crate) which: Info,
+    pub(crate) which: Which,
     /// The file to write; it must not exist
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
     /// Leave out the bodies: order, kinds, times and count can still be proven
     #[arg(long)]
     pub(crate) headers: bool,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct Repair {
-    #[command(flatten)]
-    pub(crate) which: Info,
 }
 
 #[derive(Debug, clap::Args)]

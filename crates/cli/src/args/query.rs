@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bailiwick_core::id::AgentId;
 use clap::Subcommand;
 
-use super::{Access, Format};
+use super::{Access, Format, Shown};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Query {
@@ -36,9 +36,8 @@ pub(crate) enum QueryVerb {
         /// repeated
         #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param)]
         params: Vec<(String, String)>,
-        /// How the answer is printed
-        #[arg(long, value_enum, default_value_t = Format::Table)]
-        format: Format,
+        #[command(flatten)]
+        shown: Shown,
     },
 }
 
@@ -68,7 +67,7 @@ impl Query {
     /// Whether answers are printed as JSON.
     pub(crate) fn wants_json(&self) -> bool {
         let asks_json = match &self.verb {
-            QueryVerb::Run { format, .. } => *format == Format::Json,
+            QueryVerb::Run { shown, .. } => shown.format == Format::Json,
             QueryVerb::List | QueryVerb::Show { .. } => false,
         };
         self.access.json || asks_json
@@ -76,7 +75,7 @@ impl Query {
 }
 
 /// `NAME=VALUE`.
-fn param(text: &str) -> Result<(String, String), String> {
+pub(super) fn param(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write it as `name=value`")?;
     Ok((name.trim_start_matches('$').to_owned(), value.to_owned()))
 }

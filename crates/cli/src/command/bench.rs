@@ -22,6 +22,7 @@ mod process;
 mod replay;
 mod revoke;
 mod revoke_latency;
+mod sql;
 mod stage;
 mod subscribers;
 mod upstream;
@@ -48,6 +49,8 @@ enum Which {
     RevokeLatency(revoke_latency::Args),
     /// Subscribers that all hear of everything, and what they cost the server.
     Subscribers(subscribers::Args),
+    /// Ten audit questions over an archive, beside DuckDB on the same files.
+    Sql(sql::Args),
     /// Replay from nothing, and restart with a snapshot.
     Replay(replay::Args),
     /// The tool's server of `revoke-latency`.
@@ -121,6 +124,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Which::RevokeLatency(args) => revoke_latency::run(args)?,
         Which::Subscribers(args) => subscribers::run(args)?,
         Which::Replay(args) => replay::run(args)?,
+        Which::Sql(args) => sql::run(args)?,
         Which::Upstream(args) => return upstream::run(args),
     };
     print(&found, args.json)?;

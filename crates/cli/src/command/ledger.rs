@@ -14,7 +14,7 @@ use bailiwick_ledger::log::embedded::Embedded;
 use bailiwick_ledger::log::jetstream::{self, JetStream};
 use serde_json::json;
 
-use super::{offline, verify};
+use super::{offline, online, verify};
 use crate::args::{self, LedgerVerb};
 use crate::config::{Surroundings, variable};
 use crate::exit::usage;
@@ -26,28 +26,33 @@ const READ_ENTRIES: usize = 1_024;
 const READ_BYTES: usize = 8 << 20;
 
 pub(super) fn run(args: args::Ledger) -> Result<()> {
+    let access = &args.access;
     match args.verb {
-        LedgerVerb::Info(which) => info(&which, args.json),
-        LedgerVerb::Dump(dump) => self::dump(&dump, args.json),
-        LedgerVerb::Repair(which) => put_back(&which.which, args.json),
+        LedgerVerb::Info(which) => info(access, &which),
+        LedgerVerb::Dump(dump) => self::dump(access, &dump),
+        LedgerVerb::Checkpoint => checkpoint(access),
+        LedgerVerb::Repair(which) => put_back(access, &which),
     }
 }
 
 /// The data directory, and the stream where the ledger is on NATS.
-fn place(which: &args::Info) -> Result<(PathBuf, Option<jetstream::Config>)> {
-    let around = Surroundings::read(None, &variable)?;
+fn place(
+    access: &args::Access,
+    which: &args::Which,
+) -> Result<(PathBuf, Option<jetstream::Config>)> {
+    let around = Surroundings::read(access.config.as_deref(), &variable)?;
     let stream = around.offline_stream(which.nats.as_ref(), which.name.as_ref())?;
-    Ok((around.data(which.data.as_ref()), stream))
+    Ok((around.data(access.data.as_ref()), stream))
 }
 
-fn info(which: &args::Info, json: bool) -> Result<()> {
-    let (dir, stream) = place(which)?;
+fn info(access: &args::Access, which: &args::Which) -> Result<()> {
+    let (dir, stream) = place(access, which)?;
     let stopped = offline::open(&dir, stream.as_ref())?;
     let mut progress = Progress::new("verifying", Unit::Entries, Some(stopped.head));
     let verified = verify::ledger(&stopped, &[], |entry| progress.at(entry))?;
     drop(progress);
     let created = &stopped.created;
-    if json {
+    if access.json {
         let mut told = verified.json();
         told["name"] = json!(created.name);
         told["origin"] = json!(created.origin);
@@ -59,8 +64,8 @@ fn info(which: &args::Info, json: bool) -> Result<()> {
     Ok(show::line(&verified.lines().join("\n"))?)
 }
 
-fn dump(args: &args::Dump, json: bool) -> Result<()> {
-    let (dir, stream) = place(&args.which)?;
+fn dump(access: &args::Access, args: &args::Dump) -> Result<()> {
+    let (dir, stream) = place(access, &args.which)?;
     let stopped = offline::open(&dir, stream.as_ref())?;
     let out = &args.out;
     let file = match File::create_new(out) {
@@ -82,7 +87,7 @@ fn dump(args: &args::Dump, json: bool) -> Result<()> {
     let (entries, key) = (stopped.head, stopped.created.genesis_key);
     let headers = if args.headers { " --headers" } else { "" };
     let check = format!("bailiwick verify {} --key {key}{headers}", quoted(out));
-    if json {
+    if access.json {
         let told = json!({
             "file": out, "bytes": bytes, "entries": entries, "genesis_key": key,
             "headers_only": args.headers, "verify": check,
@@ -128,15 +133,29 @@ fn write_all(stopped: &offline::Stopped, file: File, headers: bool) -> Result<u6
     Ok(bytes)
 }
 
-fn put_back(which: &args::Info, json: bool) -> Result<()> {
-    let (dir, stream) = place(which)?;
+/// The note as others verify it, with the key that does so on standard error.
+fn checkpoint(access: &args::Access) -> Result<()> {
+    online(access, |desk| async move {
+        let signed = desk.http.post("/v1/checkpoints", &json!({})).await?;
+        if desk.json {
+            return show::json::one(true, &signed);
+        }
+        let text = |field: &str| signed[field].as_str().unwrap_or_default().to_owned();
+        show::line(text("note").trim_end())?;
+        show::note(&format!("verifies with {}", text("verifier_key")));
+        Ok(())
+    })
+}
+
+fn put_back(access: &args::Access, which: &args::Which) -> Result<()> {
+    let (dir, stream) = place(access, which)?;
     let mut log: Box<dyn Log> = match &stream {
         Some(stream) => Box::new(JetStream::connect(stream)?),
         None => Box::new(Embedded::open(&home::log_dir(&dir))?),
     };
     let repaired = repair(log.as_mut(), &home::anchor_dir(&dir))?;
     let (before, now) = (repaired.head_before, repaired.head);
-    if json {
+    if access.json {
         return Ok(show::line(&json!({"head_before": before, "head": now}).to_string())?);
     }
     let what = match now.saturating_sub(before) {

@@ -1,13 +1,12 @@
 //! `bailiwick query`.
 
 use anyhow::Result;
-use bailiwick_audit::Parameters;
 use bailiwick_audit::named::{Named, Preset, Taken};
-use bailiwick_client::http::path;
+use bailiwick_audit::{Parameters, Question};
 use serde_json::{Value, json};
 
-use super::sql::{self, Question};
-use crate::args::{self, Format, QueryVerb};
+use super::sql;
+use crate::args::{self, QueryVerb};
 use crate::exit::usage;
 use crate::show;
 use crate::show::json as shown;
@@ -23,19 +22,16 @@ pub(super) fn run(args: args::Query) -> Result<()> {
             shown::list(json, &items, &COLUMNS)
         }
         QueryVerb::Show { name } => show(find(&name)?, json),
-        QueryVerb::Run { name, params, format } => {
+        QueryVerb::Run { name, params, shown } => {
             let named = find(&name)?;
             let given = read(named, &params)?;
-            let format = if json { Format::Json } else { format };
-            let asked = sql::ask(&args.access, &Question::Named(named, &given), || {
-                (path(["v1", "queries", named.name]), json!({"params": given}))
-            });
-            sql::tell(&asked?, format)
+            let shown = sql::checked(&args.access, shown)?;
+            sql::answer_one(&args.access, &Question::Named(named, &given), &shown)
         }
     }
 }
 
-fn find(name: &str) -> Result<&'static Named> {
+pub(super) fn find(name: &str) -> Result<&'static Named> {
     Named::find(name).ok_or_else(|| {
         usage(format!("there is no named question `{name}`; `bailiwick query list` lists them"))
     })
@@ -81,7 +77,7 @@ fn show(named: &Named, json: bool) -> Result<()> {
 }
 
 /// What is given on the command line, each value of its parameter's type.
-fn read(named: &Named, params: &[(String, String)]) -> Result<Parameters> {
+pub(super) fn read(named: &Named, params: &[(String, String)]) -> Result<Parameters> {
     let mut given = Parameters::new();
     for (name, text) in params {
         let taken = named.taken(name).ok_or_else(|| {

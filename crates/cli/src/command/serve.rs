@@ -25,7 +25,7 @@ pub(super) fn run(args: &args::Serve) -> Result<()> {
     if args.json {
         let told = json!({
             "url": service.url(), "name": info.name, "ledger": info.ledger,
-            "events": info.events, "admin_key": key,
+            "events": info.events, "admin_key": key, "pg": service.pg_address(),
         });
         show::line(&told.to_string())?;
     } else {
@@ -40,6 +40,12 @@ pub(super) fn run(args: &args::Serve) -> Result<()> {
             service.url(),
             key.display(),
         ))?;
+        if let Some(address) = service.pg_address() {
+            show::line(&format!(
+                "PostgreSQL clients find it at {address}: the user is a credential's name, the \
+                 password its key"
+            ))?;
+        }
     }
     if let Some(why) = service.ledger().health().why {
         show::note(&format!("not ready: {why}"));

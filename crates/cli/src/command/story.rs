@@ -4,11 +4,10 @@ use std::fs;
 
 use anyhow::{Context as _, Result};
 use bailiwick_audit::named::{Kind, Named};
-use bailiwick_audit::{Parameters, Table};
-use bailiwick_client::http::path;
+use bailiwick_audit::{Parameters, Question, Table};
 use serde_json::{Value, json};
 
-use super::sql::{self, Question};
+use super::sql;
 use crate::args;
 use crate::exit::usage;
 use crate::show;
@@ -29,9 +28,7 @@ pub(super) fn run(args: &args::Story) -> Result<()> {
             given.insert(name.to_owned(), value);
         }
     }
-    let table = sql::ask(&args.access, &Question::Named(named, &given), || {
-        (path(["v1", "queries", named.name]), json!({"params": given}))
-    })?;
+    let table = sql::ask(&args.access, &Question::Named(named, &given))?;
     let steps = steps(&table);
     if let Some(file) = &args.html {
         let page = page::page(args.agent.as_str(), &steps, table.as_of_seq);

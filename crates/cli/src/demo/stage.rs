@@ -145,6 +145,7 @@ fn configured(args: &args::Demo, home: PathBuf) -> Result<config::Serve> {
             root_certificates: None,
         }),
     };
+    let archive = config::Archive::within(&home);
     Ok(config::Serve {
         ledger: LedgerConfig {
             home,
@@ -155,10 +156,14 @@ fn configured(args: &args::Demo, home: PathBuf) -> Result<config::Serve> {
             linger: Duration::from_millis(1),
         },
         listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        pg_listen: None,
         tls: None,
         allow_plain: false,
         public_url: None,
         issuers: Vec::new(),
+        archive: Some(archive),
+        sql: config::Sql::default(),
+        checkpoint_every: None,
         bench: false,
     })
 }

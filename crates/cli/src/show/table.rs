@@ -5,6 +5,9 @@ use std::io::IsTerminal as _;
 use comfy_table::presets::{NOTHING, UTF8_HORIZONTAL_ONLY};
 use comfy_table::{ContentArrangement, Table};
 
+/// Tables are not fitted to fewer columns than this.
+const WIDTH_MIN: u16 = 20;
+
 /// Lays out rows under their titles, without a line feed at the end.
 pub(crate) fn table(titles: &[&str], rows: Vec<Vec<String>>) -> String {
     indented(titles, rows, 0)
@@ -19,9 +22,12 @@ fn layout(titles: &[&str], rows: Vec<Vec<String>>, indent: u16, is_terminal: boo
     let mut table = Table::new();
     if is_terminal {
         table.load_preset(UTF8_HORIZONTAL_ONLY);
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-        if let Some(width) = table.width() {
+        // A terminal that does not know its width says that it has none.
+        if let Some(width) = table.width().filter(|width| *width >= WIDTH_MIN) {
+            table.set_content_arrangement(ContentArrangement::Dynamic);
             table.set_width(width.saturating_sub(indent));
+        } else {
+            table.set_content_arrangement(ContentArrangement::Disabled);
         }
     } else {
         table.load_preset(NOTHING);

@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod approvals;
+mod bad_questions;
 mod bailiwick;
 mod bench;
+mod checkpoints;
 mod flips;
 mod grants;
 #[expect(dead_code, reason = "other tests kill and restart it")]
@@ -14,5 +16,6 @@ mod policy;
 mod registry;
 mod revoke;
 mod server;
+mod sql;
 mod story;
 mod usage;

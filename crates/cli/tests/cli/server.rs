@@ -23,7 +23,7 @@ impl Server {
     }
 
     /// A server that reads the `bailiwick.toml` of a directory.
-    fn start_in(dir: &Path, data: PathBuf) -> Self {
+    pub(crate) fn start_in(dir: &Path, data: PathBuf) -> Self {
         let args = ["serve", "--json", "--listen", "127.0.0.1:0", "--data", text(&data)];
         let mut serve = command(&args);
         let mut child = serve.current_dir(dir).stdout(Stdio::piped()).spawn().unwrap();
@@ -39,6 +39,14 @@ impl Server {
 
     pub(crate) fn json(&self, args: &[&str]) -> Value {
         self.run(&[args, &["--json"]].concat()).ends_with(0).json()
+    }
+
+    /// The most memory that it ever had, in bytes.
+    pub(crate) fn memory_peak(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+        kib * 1_024
     }
 
     /// Asks it to end, and waits until it has.

@@ -69,13 +69,18 @@ fn rules_alone(args: &Args) -> anyhow::Result<Value> {
 
 fn durable(args: &Args) -> anyhow::Result<Value> {
     let (home, _kept) = args.target.home()?;
+    let archive = config::Archive::within(&home);
     let service = Service::start(&config::Serve {
         ledger: args.target.config(home.clone())?,
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        pg_listen: None,
         tls: None,
         allow_plain: false,
         public_url: None,
         issuers: Vec::new(),
+        archive: Some(archive),
+        sql: config::Sql::default(),
+        checkpoint_every: None,
         bench: true,
     })?;
     let ledger = service.ledger().clone();

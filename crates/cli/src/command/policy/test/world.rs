@@ -176,6 +176,7 @@ impl World {
                 expires_at: None,
                 owner: Some(person.clone()),
                 rotates: None,
+                scram: None,
             }),
         )?;
         let command = match yes {
