@@ -8,6 +8,8 @@
 #[path = "system/tidy.rs"]
 mod tidy;
 
+#[path = "system/archive.rs"]
+mod archive;
 #[path = "system/bad_input.rs"]
 mod bad_input;
 #[path = "system/crash.rs"]
@@ -20,6 +22,8 @@ mod founding;
 mod mcp;
 #[path = "system/permissions.rs"]
 mod permissions;
+#[path = "system/pg.rs"]
+mod pg;
 #[path = "system/readme.rs"]
 mod readme;
 

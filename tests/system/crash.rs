@@ -4,12 +4,14 @@
 //! midst of it and started again. `BAILIWICK_TEST_KILLS` makes the runs as long as one likes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::nats;
 use crate::support::http::{Client, Connection};
@@ -157,8 +159,28 @@ impl Books {
             assert_eq!(self.calls.get(&told.call), Some(&told.index), "{told:?}");
             assert!(self.uses.contains_key(&told.grant), "{told:?}");
         }
+        self.check_tables(client);
         let over = self.uses.iter().find(|(_, uses)| **uses > USES_MAX);
         assert_eq!(over, None, "a grant of {USES_MAX} uses was used more often");
+    }
+
+    /// The tables have each event once, wherever a kill left it, and each call and grant once.
+    fn check_tables(&self, client: &Client) {
+        let ask = |sql: &str| {
+            let answer = client.post("/v1/sql", &json!({ "sql": sql })).ok();
+            answer["rows"].as_array().expect("rows").clone()
+        };
+        let rows = ask("select seq, link from events order by seq");
+        for (index, (row, link)) in rows.iter().zip(&self.links).enumerate() {
+            assert_eq!(*row, json!([index, link]), "event {index} is not what is on the chain");
+        }
+        assert!(rows.len() >= self.links.len(), "{} of {}", rows.len(), self.links.len());
+        let counts = "select (select count(*) from calls) - (select count(*) from events
+                where kind in ('call.authorized', 'call.denied')) as calls,
+            (select count(*) - count(distinct seq) from calls) as twice,
+            (select count(*) from grants) - (select count(*) from events
+                where kind = 'grant.issued') as grants";
+        assert_eq!(ask(counts), [json!([0, 0, 0])]);
     }
 
     /// What was on the chain at any time is on it now, and a verifier accepts all of it.
@@ -171,6 +193,8 @@ impl Books {
         let dump = serve.data().with_extension("dump");
         let launch = serve.stop();
         verify(&launch, &dump);
+        let files = fs::read_dir(launch.data.join("archive/segments")).expect("segments").count();
+        assert!(files > 0, "the sealer had nothing to do");
     }
 }
 
@@ -188,6 +212,9 @@ fn verify(launch: &Launch, dump: &Path) {
     let info: Value = serde_json::from_str(&info).expect("JSON");
     let key = info["genesis_key"].as_str().expect("the ledger's key");
     assert!(with_nats(&["verify", &data]).contains("verified"));
+    let archive = with_nats(&["archive", "verify", "--json", "--data", &data]);
+    let archive: Value = serde_json::from_str(&archive).expect("JSON");
+    assert!(archive["rows"].as_u64().is_some_and(|rows| rows > 0), "{archive}");
     with_nats(&["ledger", "dump", "--data", &data, "--out", &file]);
     let verified: Value =
         serde_json::from_str(&run(&["verify", &file, "--key", key, "--json"])).expect("JSON");
@@ -198,6 +225,9 @@ fn verify(launch: &Launch, dump: &Path) {
 
 /// Kills `serve` in every round, with clients at work.
 fn kill_serve(launch: Launch, rounds: usize) {
+    let mut launch = launch;
+    // So few that the sealer is at work nearly always, and is killed there.
+    launch.more.extend(["--archive-events", "100"]);
     let mut serve = launch.start();
     world::found(&serve.client(), &AGENTS);
     let mut books = Books::default();
@@ -210,6 +240,8 @@ fn kill_serve(launch: Launch, rounds: usize) {
                 scope.spawn(move || round.hammer(number, client));
             }
             round.await_allowed(round.calls_before_kill());
+            // Segments are written all the time: the kill comes anywhere in the midst of one.
+            thread::sleep(Duration::from_millis(number as u64 * 211 % 1_500));
             serve.kill()
         });
         serve = launch.start();
@@ -238,7 +270,9 @@ fn killing_serve_on_jetstream_loses_no_acknowledged_decision() {
 fn killing_the_nats_server_loses_no_acknowledged_decision() {
     let dir = tempfile::tempdir().unwrap();
     let Some(mut nats) = nats::Server::start(dir.path()) else { return };
-    let serve = Launch::on_nats(&dir.path().join("data"), &nats.url()).start();
+    let mut launch = Launch::on_nats(&dir.path().join("data"), &nats.url());
+    launch.more.extend(["--archive-events", "100"]);
+    let serve = launch.start();
     let client = serve.client();
     world::found(&client, &AGENTS);
     let mut books = Books::default();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 
 use super::http::Client;
 use super::{PATIENCE, bailiwick, until};
@@ -20,6 +21,8 @@ pub(crate) struct Launch {
     pub(crate) mount: Option<String>,
     /// Further arguments.
     pub(crate) more: Vec<&'static str>,
+    /// Further variables of its environment.
+    pub(crate) env: Vec<(&'static str, String)>,
 }
 
 /// A running server; dropping it kills it.
@@ -33,7 +36,7 @@ pub(crate) struct Serve {
 
 impl Launch {
     pub(crate) fn embedded(data: &Path) -> Self {
-        Self { data: data.to_owned(), nats: None, mount: None, more: Vec::new() }
+        Self { data: data.to_owned(), nats: None, mount: None, more: Vec::new(), env: Vec::new() }
     }
 
     pub(crate) fn on_nats(data: &Path, url: &str) -> Self {
@@ -64,7 +67,8 @@ impl Launch {
             }
         };
         command.args(self.arguments()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        without_surroundings(&mut command).spawn().expect("start `bailiwick serve`")
+        without_surroundings(&mut command).envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.spawn().expect("start `bailiwick serve`")
     }
 
     fn log(&self) -> PathBuf {
@@ -140,8 +144,26 @@ impl Serve {
         self.launch.clone()
     }
 
+    /// No call was allowed that a revocation before it covers, whatever a test did.
+    fn check_revocations(&self) {
+        let Ok(ready) = self.client().send("GET", "/readyz", None) else { return };
+        if ready.status != 200 {
+            return;
+        }
+        let path = "/v1/queries/calls-after-revocation";
+        // A ledger that is being cut off cannot say, nor can one that has no time.
+        let Ok(asked) = self.client().send("POST", path, Some(&json!({"params": {}}))) else {
+            return;
+        };
+        let code = asked.body["code"].as_str().unwrap_or_default();
+        let cannot = asked.status == 503 || ["sql_busy", "sql_timeout"].contains(&code);
+        let none = cannot || asked.body["rows"] == json!([]);
+        assert!(none, "calls were allowed after a revocation: {}", asked.body);
+    }
+
     /// SIGTERM, and waits until the process has ended as it should.
     pub(crate) fn stop(mut self) -> Launch {
+        self.check_revocations();
         let id = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
         kill_process(id.expect("a process id"), Signal::TERM).expect("signal `serve`");
         let status = self.until("ended", |serve| serve.process.try_wait().expect("wait"));
@@ -172,6 +194,9 @@ impl Serve {
 
 impl Drop for Serve {
     fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.check_revocations();
+        }
         // A server that a test has ended already is gone; there is nothing more to do about it.
         let _ = self.process.kill();
         let _ = self.process.wait();

@@ -33,6 +33,7 @@ const WORLDS: &[(&str, &[&str])] = &[
     ("async-nats", &["ledger"]),
     ("datafusion", &["audit"]),
     ("arrow", &["audit"]),
+    ("pgwire", &["audit"]),
     ("rmcp", &["gateway"]),
     ("axum", &["api"]),
     ("clap", &["cli"]),
